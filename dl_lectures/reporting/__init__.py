@@ -1,0 +1,1 @@
+"""What was found, on disk and on paper: results, claims, figures. Knows files, no training."""

@@ -1,0 +1,82 @@
+"""Statements of the lecture, held against measurements.
+
+A claim compares a mean over seeds with a threshold that was set before the run. It holds when the
+whole 95 % interval of the mean lies on the right side, fails when the whole interval lies on the
+wrong side, and is inconclusive otherwise: more seeds would tell.
+"""
+
+from typing import Literal, NamedTuple
+
+from numpy.typing import ArrayLike
+
+from dl_lectures.reporting.intervals import summarise
+
+Verdict = Literal["holds", "fails", "inconclusive"]
+
+
+class Claim(NamedTuple):
+    """A statement with what was measured and what follows."""
+
+    id: str
+    slides: tuple[int, ...]
+    statement_en: str
+    statement_ja: str
+    statistic: str  # what `value` is, with its unit and the side of `threshold` that is claimed
+    value: float  # the mean over seeds
+    ci95: tuple[float | None, float | None]  # of the mean; (None, None) for a single seed
+    threshold: float
+    verdict: Verdict
+
+
+def at_most(
+    *,
+    id: str,
+    slides: tuple[int, ...],
+    statement_en: str,
+    statement_ja: str,
+    statistic: str,
+    per_seed: ArrayLike,
+    threshold: float,
+) -> Claim:
+    """The claim that the mean over seeds of `per_seed`, [S], is at most `threshold`.
+
+    Raises:
+        ValueError: a value of `per_seed` is not finite.
+    """
+    value, ci95, _ = summarise(per_seed)
+    verdict = _verdict_at_most(ci95, threshold)
+    statistic = f"{statistic} <= {threshold:g}"
+    return Claim(id, slides, statement_en, statement_ja, statistic, value, ci95, threshold, verdict)
+
+
+def at_least(
+    *,
+    id: str,
+    slides: tuple[int, ...],
+    statement_en: str,
+    statement_ja: str,
+    statistic: str,
+    per_seed: ArrayLike,
+    threshold: float,
+) -> Claim:
+    """The claim that the mean over seeds of `per_seed`, [S], is at least `threshold`.
+
+    Raises:
+        ValueError: a value of `per_seed` is not finite.
+    """
+    value, ci95, _ = summarise(per_seed)
+    low, high = ci95
+    mirrored = (None, None) if low is None else (-high, -low)
+    verdict = _verdict_at_most(mirrored, -threshold)
+    statistic = f"{statistic} >= {threshold:g}"
+    return Claim(id, slides, statement_en, statement_ja, statistic, value, ci95, threshold, verdict)
+
+
+def _verdict_at_most(ci95: tuple[float | None, float | None], threshold: float) -> Verdict:
+    """The verdict on "at most", from the interval; a value at the threshold keeps the claim."""
+    low, high = ci95
+    if low is None or high is None:
+        return "inconclusive"
+    if high <= threshold:
+        return "holds"
+    return "fails" if low > threshold else "inconclusive"

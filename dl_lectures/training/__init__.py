@@ -1,0 +1,1 @@
+"""Running any Learner: trainer, checkpoints, metric writers, devices. Knows no algorithm."""

@@ -1,0 +1,78 @@
+"""What every experiment shares: presets, and the way from a configuration to a finished workdir."""
+
+import contextlib
+import dataclasses
+import pathlib
+from types import ModuleType
+from typing import Any
+
+from dl_lectures.errors import UsageError
+from dl_lectures.reporting import results as results_lib
+from dl_lectures.reporting import workdir as workdir_lib
+from dl_lectures.reporting.results import Results
+from dl_lectures.training import trainer
+from dl_lectures.training.options import FREE_TO_CHANGE, Options
+
+
+@dataclasses.dataclass(frozen=True)
+class Preset:
+    """Defaults of one cost: a configuration and the options that belong to it."""
+
+    config: Any
+    num_seeds: int
+    steps: int
+    log_every: int
+    eval_every: int
+    checkpoint_every: int
+
+
+def name_of(module: ModuleType) -> str:
+    """Returns an experiment's name, also where its module runs as `__main__`."""
+    return pathlib.Path(module.__file__).stem
+
+
+def options_of(preset: Preset) -> dict[str, Any]:
+    """Returns the options that a preset sets."""
+    fields = {field.name: getattr(preset, field.name) for field in dataclasses.fields(preset)}
+    del fields["config"]
+    return fields
+
+
+def execute(module: ModuleType, config: Any, options: Options) -> Results:
+    """Runs an experiment into its working directory, or returns what is finished there.
+
+    Locks the directory, settles its config.json, runs, judges the claims, draws the figure and
+    writes DONE last. Devices must have been configured.
+
+    Raises:
+        UsageError: the directory is in use, holds another configuration, or cannot be written.
+        Stopped: a signal came; the same call continues.
+    """
+    workdir = pathlib.Path(options.workdir)
+    if not trainer.is_primary():  # helps to train; what is found is written by the first process
+        return module.run(config, options)
+    with workdir_lib.locked(workdir):
+        record = {
+            "experiment": name_of(module),
+            "config": dataclasses.asdict(config),
+            "options": dataclasses.asdict(options),
+            "versions": results_lib.versions(),
+        }
+        workdir_lib.settle_config(workdir, record, FREE_TO_CHANGE)
+        if workdir_lib.is_done(workdir, options.steps):
+            with contextlib.suppress(UsageError):  # damaged since: made again from the checkpoint
+                return Results.read(workdir)
+        (workdir / "DONE").unlink(missing_ok=True)
+        results = module.run(config, options)
+        results = dataclasses.replace(results, claims=module.claims(results))
+        results.write(workdir)
+        draw(module, workdir)
+        workdir_lib.mark_done(workdir, options.steps)
+        return results
+
+
+def draw(module: ModuleType, workdir: pathlib.Path) -> None:
+    """Draws an experiment's figure from the results on disk."""
+    from dl_lectures.reporting import plotting
+
+    plotting.save(module.figure(Results.read(workdir)), workdir / "figures" / name_of(module))
