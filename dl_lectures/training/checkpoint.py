@@ -50,7 +50,8 @@ def from_host(tree: Any, template: Any) -> Any:
 
     def place(x: np.ndarray, like: jax.ShapeDtypeStruct) -> jax.Array:
         if jax.dtypes.issubdtype(like.dtype, jax.dtypes.prng_key):
-            return jax.device_put(jax.random.wrap_key_data(x), like.sharding)
+            data = jax.device_put(x, like.sharding)
+            return jax.jit(jax.random.wrap_key_data, out_shardings=like.sharding)(data)
         return jax.device_put(x, like.sharding)
 
     return jax.tree.map(place, tree, template)
@@ -60,8 +61,8 @@ def sha256(tree: Any) -> str:
     """Hash of a pytree of NumPy arrays: type, shape and bytes of each leaf, in tree order."""
     digest = hashlib.sha256()
     for leaf in jax.tree.leaves(tree):
-        digest.update(f"{leaf.dtype.str}{leaf.shape}".encode())
-        digest.update(np.ascontiguousarray(leaf).data if leaf.ndim else leaf.tobytes())
+        digest.update(f"{leaf.dtype.name}{leaf.shape}".encode())
+        digest.update(np.ascontiguousarray(leaf).reshape(-1).view(np.uint8))
     return digest.hexdigest()
 
 

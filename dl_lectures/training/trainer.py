@@ -144,6 +144,8 @@ def train(
             with metrics.open_log(workdir, run.step, options.tensorboard, is_primary()) as log:
                 _advance_to_the_end(run, checkpoints, log, progress)
         checkpoints.wait()
+        if jax.process_count() > 1:  # whoever reads the log below `workdir` finds all of it
+            multihost_utils.sync_global_devices("trained")
         return Trained(
             state=run.carry.state,
             step=run.step,
@@ -219,6 +221,8 @@ class _Run:
             return
         self.carry = checkpoint.from_host(restored.tree, template)
         self.step = restored.step
+        if is_primary():
+            print(f"continuing at step {self.step}", flush=True)
         self.seconds |= restored.notes.get("seconds", {})
         if self.step > self.options.steps:
             raise UsageError(
