@@ -1,0 +1,1 @@
+"""Data sets by name, as arrays: real ones that come with packages and generated ones."""
