@@ -124,6 +124,17 @@ def subplots(rows: int = 1, cols: int = 1, **kwargs: Any) -> tuple["Figure", Any
     return figure, figure.subplots(rows, cols, **kwargs)
 
 
+def mosaic(layout: list[list[str]], **kwargs: Any) -> tuple["Figure", dict[str, Any]]:
+    """A figure of the size of a slide with axes that span several cells, by name.
+
+    Args:
+        layout: the name at each cell; cells of one name are one axes.
+        **kwargs: for `Figure.subplot_mosaic`, such as `width_ratios=[2, 1]`.
+    """
+    figure = _matplotlib().figure.Figure()
+    return figure, figure.subplot_mosaic(layout, **kwargs)
+
+
 def band(
     ax: "Axes", steps: ArrayLike, values: ArrayLike, label: str, color: str | None = None
 ) -> None:

@@ -1,8 +1,8 @@
 """The working directory of a run: one process at a time, one configuration, DONE at the end.
 
-    config.json   what the run was asked for     metrics.jsonl  its log
-    checkpoints/  where it can be continued      results.json, results.npz, figures/  what it found
-    DONE          written last
+config.json   what the run was asked for     metrics.jsonl  its log
+checkpoints/  where it can be continued      results.json, results.npz, figures/  what it found
+DONE          written last
 """
 
 import contextlib

@@ -1,0 +1,1 @@
+"""Models of order: recurrent cells, their scan, and the character language model."""

@@ -1,0 +1,309 @@
+"""Measures the speed of what others have fast, too.
+
+    python scripts/benchmark.py --against
+    python scripts/benchmark.py --against --only=lstm --only=rnn
+
+Prints one line for every row: the median time of ours and, with `--against`, of the peer (where it
+is installed; `pip install -e .[peers]`), and how many times as fast ours is. The two are measured
+alternately in one process with the same allocator and the same cores. A row is a function in `ROWS`
+that returns a `Row`; rows whose peer has a process of its own to run in can start it in `peer`.
+"""
+
+import argparse
+import contextlib
+import functools
+import importlib.metadata
+import importlib.util
+import os
+import pathlib
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import rich.console
+import rich.progress
+import rich.table
+
+from dl_lectures.learner import Data, Learner, Metrics, shard_batch
+from dl_lectures.sequences import gru, irnn, language_model, lstm, recurrence, rnn
+from dl_lectures.training import devices, trainer
+from dl_lectures.training.options import Options
+
+Work = Callable[[], float]  # does the work of one repetition to its end; returns a loss or so
+
+CELLS = {"rnn": rnn, "irnn": irnn, "gru": gru, "lstm": lstm}
+NUM_SYMBOLS = 96  # V
+BATCH_SIZE = 64  # B
+NUM_UNROLL = 64  # T
+
+
+class Row(NamedTuple):
+    """One line of the table. `ours` and `peer` set up, compile and return what is then timed."""
+
+    description: str  # what is done, and whether the peer does equal work
+    count: int  # units of work in one repetition, e.g. training steps
+    unit: str  # "step"
+    size: int  # things that one unit works through, e.g. B T characters
+    thing: str  # "character"
+    ours: Callable[[], Work]
+    peer: Callable[[], Work] | None = None  # called only if `peer_package` is installed
+    peer_package: str = "torch"
+
+
+class State(NamedTuple):
+    """Of `character_learner`."""
+
+    params: dict[str, jax.Array]
+    opt_state: optax.OptState
+    key: jax.Array
+    t: jax.Array
+
+
+def run_by_trainer(learner: Learner, data: Data, num_steps: int, num_seeds: int = 1) -> Work:
+    """Training steps in the trainer's own program: over all devices, vmapped over seeds."""
+    mesh = devices.make_mesh(num_seeds)
+    with jax.set_mesh(mesh):
+        programs = trainer.make_programs(learner, mesh, data)
+        data = jax.device_put(data, devices.everywhere(mesh))
+        carry = programs.init(jax.device_put(np.arange(num_seeds), devices.over_seeds(mesh)))
+
+    def work() -> float:
+        nonlocal carry
+        with jax.set_mesh(mesh):
+            carry = programs.advance(carry, data, 0, num_steps)
+        return float(carry.window.sums["loss"].sum())  # waits
+
+    return work
+
+
+def text() -> np.ndarray:
+    """Random symbols: the time does not depend on what is learned."""
+    return np.random.default_rng(0).integers(NUM_SYMBOLS, size=100_000, dtype=np.int32)
+
+
+def character_learner(cell_name: str, num_hidden: int) -> Learner:
+    """A character model as PyTorch's layers do it: embedding, recurrent layer, softmax; Adam."""
+    cell = CELLS[cell_name]
+    optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(2e-3))
+
+    def init(key: jax.Array) -> State:
+        key_embedding, key_layer, key_out, key_run = jax.random.split(key, 4)
+        shape = (num_hidden, NUM_SYMBOLS)
+        params = {
+            "embedding": jax.random.normal(key_embedding, (NUM_SYMBOLS, num_hidden)),
+            "layer": cell.init(key_layer, num_hidden, num_hidden),
+            "w_out": jax.nn.initializers.glorot_uniform()(key_out, shape),
+            "b_out": jnp.zeros(NUM_SYMBOLS),
+        }
+        return State(params, optimizer.init(params), key_run, jnp.int32(0))
+
+    def loss_fn(params: dict[str, jax.Array], symbols: jax.Array) -> jax.Array:
+        xs = recurrence.lookup(params["embedding"], symbols[:-1])
+        _, hs = cell.apply(params["layer"], xs)
+        logits = recurrence.add_bias(recurrence.product(hs, params["w_out"]), params["b_out"])
+        return optax.softmax_cross_entropy_with_integer_labels(logits, symbols[1:]).mean()
+
+    def step(state: State, data: jax.Array) -> tuple[State, Metrics]:
+        key = jax.random.fold_in(state.key, state.t)
+        starts = jax.random.randint(key, (BATCH_SIZE, 1), 0, data.shape[0] - NUM_UNROLL)
+        crops = shard_batch(data[starts + jnp.arange(NUM_UNROLL + 1)[None]])
+        loss, grads = jax.value_and_grad(loss_fn)(state.params, crops.T)
+        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        return State(params, opt_state, state.key, state.t + 1), {"loss": loss}
+
+    return Learner(init, step, evaluate=lambda key, state, data: {})
+
+
+def torch_characters(cell_name: str, num_hidden: int, num_steps: int) -> Work:
+    """The training steps of `character_learner` with torch.nn's layer of that name."""
+    import torch
+
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    embedding = torch.nn.Embedding(NUM_SYMBOLS, num_hidden)
+    layer = getattr(torch.nn, cell_name.upper())(num_hidden, num_hidden)
+    output = torch.nn.Linear(num_hidden, NUM_SYMBOLS)
+    params = [*embedding.parameters(), *layer.parameters(), *output.parameters()]
+    optimizer = torch.optim.Adam(params, lr=2e-3)
+    data = torch.from_numpy(text()).long()
+
+    def work() -> float:
+        for _ in range(num_steps):
+            starts = torch.randint(len(data) - NUM_UNROLL, (1, BATCH_SIZE))
+            symbols = data[starts + torch.arange(NUM_UNROLL + 1)[:, None]]
+            logits = output(layer(embedding(symbols[:-1]))[0])
+            loss = torch.nn.functional.cross_entropy(
+                logits.reshape(-1, NUM_SYMBOLS), symbols[1:].reshape(-1)
+            )
+            optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(params, 1.0)
+            optimizer.step()
+        return loss.item()
+
+    return work
+
+
+def recurrent_row(cell_name: str, num_hidden: int, num_steps: int) -> Row:
+    """The same work as torch's: every token is embedded and multiplied by the input weights."""
+    return Row(
+        description=f"{cell_name.upper()} training step, H {num_hidden}, equal work",
+        count=num_steps,
+        unit="step",
+        size=BATCH_SIZE * NUM_UNROLL,
+        thing="character",
+        ours=lambda: run_by_trainer(character_learner(cell_name, num_hidden), text(), num_steps),
+        peer=lambda: torch_characters(cell_name, num_hidden, num_steps),
+    )
+
+
+def lookup_row(cell_name: str, num_hidden: int, num_steps: int) -> Row:
+    """Our language model. Its first layer looks tokens up in embedding times input weights.
+
+    Exact, but less work than torch's layers do, which a torch user could save by hand as well.
+    """
+    config = language_model.Config(
+        cell=cell_name,
+        num_hidden=num_hidden,
+        num_embedding=num_hidden,
+        tied_embedding=False,
+        dropout_output=0.0,
+        sampling="random",
+        batch_size=BATCH_SIZE,
+        num_unroll=NUM_UNROLL,
+        learning_rate=2e-3,
+    )
+    return recurrent_row(cell_name, num_hidden, num_steps)._replace(
+        description=f"{cell_name.upper()} training step, H {num_hidden}, "
+        "token rows looked up (less work than the peer's)",
+        ours=lambda: run_by_trainer(language_model.make(config, NUM_SYMBOLS), text(), num_steps),
+    )
+
+
+def scan_canary() -> Row:
+    """Some releases of jaxlib copy the whole stack at each step: 13 s (jax issue 40101)."""
+    num_steps = 100_000
+
+    def ours() -> Work:
+        @jax.jit
+        def stack(start: jax.Array) -> jax.Array:
+            return jax.lax.scan(lambda x, _: (x + 1.0, x), start, length=num_steps)[1]
+
+        return lambda: float(stack(jnp.float32(0.0))[-1])
+
+    return Row(
+        description="scan that stacks a scalar; well under 1 s, or jaxlib has a known fault",
+        count=1,
+        unit="scan",
+        size=num_steps,
+        thing="time step",
+        ours=ours,
+    )
+
+
+ROWS: dict[str, Callable[[], Row]] = {
+    "lstm_128": functools.partial(recurrent_row, "lstm", 128, num_steps=20),
+    "lstm_512": functools.partial(recurrent_row, "lstm", 512, num_steps=3),
+    "lstm_128_lookup": functools.partial(lookup_row, "lstm", 128, num_steps=20),
+    "lstm_512_lookup": functools.partial(lookup_row, "lstm", 512, num_steps=3),
+    "rnn_128": functools.partial(recurrent_row, "rnn", 128, num_steps=30),
+    "gru_128": functools.partial(recurrent_row, "gru", 128, num_steps=20),
+    "scan_canary": scan_canary,
+}
+
+
+class Timing(NamedTuple):
+    """Seconds of each repetition; those of the peer are empty where it was not measured."""
+
+    ours: list[float]
+    peer: list[float]
+
+
+def measure(row: Row, against: bool, repetitions: int) -> Timing:
+    """Times ours and the peer alternately, after two repetitions each that do not count."""
+    works = [row.ours()]
+    if against and row.peer and importlib.util.find_spec(row.peer_package):
+        works.append(row.peer())
+    seconds: list[list[float]] = [[] for _ in works]
+    for repetition in range(-2, repetitions):
+        for work, times in zip(works, seconds, strict=True):
+            start = time.perf_counter()
+            work()
+            if repetition >= 0:
+                times.append(time.perf_counter() - start)
+    return Timing(seconds[0], seconds[1] if len(works) > 1 else [])
+
+
+def machine() -> str:
+    """The device, the cores, the versions, and what was set for the allocator."""
+    name = platform.processor() or platform.machine()
+    with contextlib.suppress(OSError, StopIteration):
+        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+        name = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    versions = [f"Python {platform.python_version()}"]
+    for package in ("jax", "jaxlib", "torch"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions.append(f"{package} {importlib.metadata.version(package)}")
+    allocator = {
+        name: value
+        for name, value in os.environ.items()
+        if name.startswith("MALLOC_") or name in ("GLIBC_TUNABLES", "LD_PRELOAD", "XLA_FLAGS")
+    }
+    found = jax.devices()
+    return (
+        f"{name}, {len(os.sched_getaffinity(0))} cores; {len(found)} x {found[0].device_kind}; "
+        f"{', '.join(versions)}; float32; allocator settings: {allocator or 'none'}"
+    )
+
+
+def table(timings: dict[str, tuple[Row, Timing]]) -> rich.table.Table:
+    """One line for each row: medians for one unit of work, the spread, the rate, the ratio."""
+    result = rich.table.Table(caption="medians of n repetitions (range); ratio above 1: ours wins")
+    for heading in ("row", "what", "n", "ours, ms", "rate", "peer, ms", "ratio"):
+        result.add_column(heading, justify="left" if heading in ("row", "what") else "right")
+    for name, (row, timing) in timings.items():
+        ours = [1000 * seconds / row.count for seconds in timing.ours]
+        peer = [1000 * seconds / row.count for seconds in timing.peer]
+        rate = 1000 * row.size / statistics.median(ours)
+        result.add_row(
+            name,
+            row.description,
+            str(len(ours)),
+            f"{statistics.median(ours):.2f} ({min(ours):.2f}-{max(ours):.2f}) / {row.unit}",
+            f"{rate:,.0f} {row.thing}s/s",
+            f"{statistics.median(peer):.2f} ({min(peer):.2f}-{max(peer):.2f})" if peer else "-",
+            f"{statistics.median(peer) / statistics.median(ours):.2f}" if peer else "-",
+        )
+    return result
+
+
+def main() -> None:
+    """Measures the rows asked for and prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--against", action="store_true", help="measure the peers, too")
+    parser.add_argument(
+        "--only", action="append", metavar="NAME", help=f"a row, or the start of: {', '.join(ROWS)}"
+    )
+    parser.add_argument("--repetitions", type=int, default=11, help="of each row; odd is best")
+    args = parser.parse_args()
+    names = [name for name in ROWS if name.startswith(tuple(args.only or [""]))]
+    if not names:
+        parser.error(f"no row starts with {args.only}; there are {', '.join(ROWS)}")
+    devices.configure(Options(workdir=os.curdir))
+    console = rich.console.Console()
+    console.print(machine(), highlight=False)
+    timings = {}
+    for name in rich.progress.track(names, "measuring", console=console, transient=True):
+        row = ROWS[name]()
+        timings[name] = row, measure(row, args.against, args.repetitions)
+    console.print(table(timings))
+
+
+if __name__ == "__main__":
+    main()
