@@ -76,12 +76,12 @@ PRESETS = {
         checkpoint_every=200,
     ),
     "full": common.Preset(
-        Config(num_hidden=512, dropout_output=0.5, decay_steps=3_000),
-        num_seeds=4,
-        steps=3_000,
+        Config(dropout_output=0.5, weight_decay=0.3, decay_steps=1_200),
+        num_seeds=8,
+        steps=1_200,
         log_every=50,
-        eval_every=250,
-        checkpoint_every=500,
+        eval_every=100,
+        checkpoint_every=400,
     ),
 }
 

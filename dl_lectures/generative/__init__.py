@@ -1,0 +1,1 @@
+"""Generative models: what they learn can be sampled."""
