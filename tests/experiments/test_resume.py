@@ -14,8 +14,8 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[2]
 FLAGS = {
     "language_model": ("--steps=240",),
-    "vae": ("--steps=1200",),
-    "dqn": ("--steps=1200",),
+    "vae": ("--steps=600",),
+    "dqn": ("--steps=600",),
 }
 
 

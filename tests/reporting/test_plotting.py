@@ -145,3 +145,9 @@ def test_image_grid_places_each_image():
     _, ax = plotting.subplots()
     plotting.image_grid(ax, np.zeros((5, 2, 2, 3)))
     assert ax.images[0].get_array().shape == (5, 8, 3)
+
+
+def test_mosaic_names_axes_that_span_cells():
+    _, axes = plotting.mosaic([["a", "b"], ["a", "c"]])
+    assert set(axes) == {"a", "b", "c"}
+    assert axes["a"].get_subplotspec().rowspan == range(2)
