@@ -82,7 +82,7 @@ PRESETS = {
     ),
     "full": common.Preset(
         Config(dropout_output=0.5, weight_decay=0.3, decay_steps=1_200),
-        num_seeds=8,
+        num_seeds=4,
         steps=1_200,
         log_every=50,
         eval_every=100,

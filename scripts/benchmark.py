@@ -30,7 +30,9 @@ import rich.console
 import rich.progress
 import rich.table
 
+from dl_lectures.generative import vae
 from dl_lectures.learner import Data, Learner, Metrics, shard_batch
+from dl_lectures.rl import dqn
 from dl_lectures.sequences import gru, irnn, language_model, lstm, recurrence, rnn
 from dl_lectures.training import devices, trainer
 from dl_lectures.training.options import Options
@@ -65,9 +67,11 @@ class State(NamedTuple):
     t: jax.Array
 
 
-def run_by_trainer(learner: Learner, data: Data, num_steps: int, num_seeds: int = 1) -> Work:
+def run_by_trainer(
+    learner: Learner, data: Data, num_steps: int, num_seeds: int = 1, shard_batch: bool = True
+) -> Work:
     """Training steps in the trainer's own program: over all devices, vmapped over seeds."""
-    mesh = devices.make_mesh(num_seeds)
+    mesh = devices.make_mesh(num_seeds, shard_batch=shard_batch)
     with jax.set_mesh(mesh):
         programs = trainer.make_programs(learner, mesh, data)
         data = jax.device_put(data, devices.everywhere(mesh))
@@ -207,6 +211,123 @@ def scan_canary() -> Row:
     )
 
 
+def grey_images() -> np.ndarray:
+    """Random images of MNIST's size: the time does not depend on what is learned."""
+    return np.random.default_rng(0).random((10_000, 784), np.float32)
+
+
+def torch_vae(num_hidden: int, num_latents: int, batch_size: int, num_steps: int) -> Work:
+    """The training steps of `vae.make` in torch's own layers and loss, data in memory."""
+    import torch
+
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    data = torch.from_numpy(grey_images())
+    num_pixels = data.shape[1]
+    hidden = torch.nn.Linear(num_pixels, num_hidden)
+    mean_head = torch.nn.Linear(num_hidden, num_latents)
+    log_variance_head = torch.nn.Linear(num_hidden, num_latents)
+    decoder = torch.nn.Sequential(
+        torch.nn.Linear(num_latents, num_hidden),
+        torch.nn.ReLU(),
+        torch.nn.Linear(num_hidden, num_pixels),
+    )
+    layers = torch.nn.ModuleList([hidden, mean_head, log_variance_head, decoder])
+    optimizer = torch.optim.Adam(layers.parameters(), lr=1e-3)
+
+    def work() -> float:
+        for _ in range(num_steps):
+            x = data[torch.randint(len(data), (batch_size,))]
+            h = torch.relu(hidden(x))
+            mean, log_variance = mean_head(h), log_variance_head(h)
+            z = mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)
+            reconstruction = torch.nn.functional.binary_cross_entropy_with_logits(
+                decoder(z), x, reduction="sum"
+            )
+            kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum()
+            loss = (reconstruction + kl) / batch_size
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        return loss.item()
+
+    return work
+
+
+def vae_row(num_steps: int = 100) -> Row:
+    """The MLP VAE of PyTorch's examples (784-400-20, rectified), one seed on one device."""
+    config = vae.Config(num_hidden=400, num_latents=20, activation="relu", batch_size=128)
+    learner = vae.make(config, num_pixels=784)
+    return Row(
+        description="VAE 784-400-20 training step, batch 128, equal work",
+        count=num_steps,
+        unit="step",
+        size=128,
+        thing="image",
+        ours=lambda: run_by_trainer(learner, grey_images(), num_steps, shard_batch=False),
+        peer=lambda: torch_vae(400, 20, 128, num_steps),
+    )
+
+
+def dqn_row(num_seeds: int, num_steps: int) -> Row:
+    """DQN on CartPole with the settings of purejaxrl, which is in no package index.
+
+    Its own figures on such a machine, measured once: 39 k steps/s for one seed, 58 k for eight.
+    """
+    learner = dqn.make(dqn.Config())
+    return Row(
+        description=f"DQN on CartPole, 10 environments, batch 128, seeds: {num_seeds}",
+        count=num_steps,
+        unit="update",
+        size=10 * num_seeds,
+        thing="environment step",
+        ours=lambda: run_by_trainer(learner, (), num_steps, num_seeds, shard_batch=False),
+    )
+
+
+def torch_sampling(num_hidden: int, length: int) -> Work:
+    """Writes character by character with torch's own cell."""
+    import torch
+
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    embedding = torch.nn.Embedding(NUM_SYMBOLS, num_hidden)
+    cell = torch.nn.LSTMCell(num_hidden, num_hidden)
+    out = torch.nn.Linear(num_hidden, NUM_SYMBOLS)
+
+    @torch.no_grad()
+    def work() -> float:
+        symbol, carry = torch.zeros(1, dtype=torch.long), None
+        for _ in range(length):
+            carry = cell(embedding(symbol), carry)
+            symbol = torch.multinomial(torch.softmax(out(carry[0]), -1), 1)[0]
+        return float(symbol)
+
+    return work
+
+
+def sampling_row(num_hidden: int, length: int = 1_000) -> Row:
+    """One text, character by character, as `language_model.sample` writes it."""
+    config = language_model.Config(
+        num_hidden=num_hidden, num_embedding=num_hidden, tied_embedding=False
+    )
+
+    def ours() -> Work:
+        params = language_model.init(config, jax.random.key(0), NUM_SYMBOLS)
+        sample = functools.partial(language_model.sample, length=length, config=config)
+        write = jax.jit(sample)
+        keys = iter(jax.random.split(jax.random.key(1), 1_000))
+        return lambda: float(write(next(keys), params, jnp.zeros(0, jnp.int32))[-1])
+
+    return Row(
+        description=f"LSTM H {num_hidden} writes {length:,} characters, one text",
+        count=1,
+        unit="text",
+        size=length,
+        thing="character",
+        ours=ours,
+        peer=lambda: torch_sampling(num_hidden, length),
+    )
+
+
 ROWS: dict[str, Callable[[], Row]] = {
     "lstm_128": functools.partial(recurrent_row, "lstm", 128, num_steps=20),
     "lstm_512": functools.partial(recurrent_row, "lstm", 512, num_steps=3),
@@ -214,6 +335,11 @@ ROWS: dict[str, Callable[[], Row]] = {
     "lstm_512_lookup": functools.partial(lookup_row, "lstm", 512, num_steps=3),
     "rnn_128": functools.partial(recurrent_row, "rnn", 128, num_steps=30),
     "gru_128": functools.partial(recurrent_row, "gru", 128, num_steps=20),
+    "vae": vae_row,
+    "dqn_1": functools.partial(dqn_row, 1, num_steps=2_000),
+    "dqn_8": functools.partial(dqn_row, 8, num_steps=500),
+    "sampling_128": functools.partial(sampling_row, 128),
+    "sampling_512": functools.partial(sampling_row, 512),
     "scan_canary": scan_canary,
 }
 
