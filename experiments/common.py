@@ -6,11 +6,14 @@ import pathlib
 from types import ModuleType
 from typing import Any
 
+import jax
+import numpy as np
+
 from dl_lectures.errors import UsageError
 from dl_lectures.reporting import results as results_lib
 from dl_lectures.reporting import workdir as workdir_lib
 from dl_lectures.reporting.results import Results
-from dl_lectures.training import trainer
+from dl_lectures.training import devices, trainer
 from dl_lectures.training.options import FREE_TO_CHANGE, Options
 
 
@@ -36,6 +39,19 @@ def options_of(preset: Preset) -> dict[str, Any]:
     fields = {field.name: getattr(preset, field.name) for field in dataclasses.fields(preset)}
     del fields["config"]
     return fields
+
+
+def of_first_seed(tree: Any) -> Any:
+    """Returns the first seed's part of trained parameters, [S, ...] in each leaf, as NumPy arrays.
+
+    The leaves lie over the mesh of the run, maybe over several processes; all get the result.
+    """
+    mesh = jax.tree.leaves(tree)[0].sharding.mesh
+    first = jax.jit(
+        lambda tree: jax.tree.map(lambda leaf: leaf[0], tree),
+        out_shardings=devices.everywhere(mesh),
+    )
+    return jax.tree.map(lambda leaf: np.asarray(leaf.addressable_data(0)), first(tree))
 
 
 def execute(module: ModuleType, config: Any, options: Options) -> Results:

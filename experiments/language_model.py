@@ -20,7 +20,6 @@ from typing import Annotated, Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import NamedSharding, PartitionSpec
 
 from dl_lectures.data import text
 from dl_lectures.errors import UsageError
@@ -113,7 +112,9 @@ def run(config: Config, options: Options) -> Results:
             "num_train_chars": len(corpus.train),
             "num_heldout_chars": len(corpus.heldout),
             "prompt": config.prompt,
-            "samples": write(config, corpus, options.seed, _of_first_seed(trained.state.average)),
+            "samples": write(
+                config, corpus, options.seed, common.of_first_seed(trained.state.average)
+            ),
         },
         arrays={
             "steps": curve.steps,
@@ -149,16 +150,6 @@ def write(
     symbols = jax.jit(jax.vmap(sample, in_axes=(0, None, None)))(keys, params, prompt)
     texts = [config.prompt + text.decode(row, corpus.vocabulary) for row in np.asarray(symbols)]
     return [t.split("\n")[0] for t in texts] if corpus.is_list else texts
-
-
-def _of_first_seed(tree: Any) -> Any:
-    """The first seed's entries, on this host; the leaves lie over the mesh of all processes."""
-    mesh = jax.tree.leaves(tree)[0].sharding.mesh
-    first = jax.jit(
-        functools.partial(jax.tree.map, lambda x: x[0]),
-        out_shardings=NamedSharding(mesh, PartitionSpec()),
-    )
-    return jax.tree.map(lambda x: np.asarray(x.addressable_data(0)), first(tree))
 
 
 def claims(found: Results) -> tuple[Claim, ...]:

@@ -26,7 +26,7 @@ from dl_lectures.reporting import claims as claims_lib
 from dl_lectures.reporting import plotting, results
 from dl_lectures.reporting.claims import Claim
 from dl_lectures.reporting.results import Results
-from dl_lectures.training import devices, trainer
+from dl_lectures.training import trainer
 from dl_lectures.training.options import Options
 from experiments import common
 
@@ -83,7 +83,9 @@ def run(config: Config, options: Options) -> Results:
     trained = trainer.train(vae.make(config, num_pixels), options, train, test, shard_batch=False)
     curve = results.read_curves(options.workdir)["eval/negative_elbo_nats_per_image"]
     net = vae.model(config, num_pixels)
-    pictures = draw(net, trained.state.params, options.seed, test[:_NUM_PICTURES])
+    pictures = draw(
+        net, common.of_first_seed(trained.state.params), options.seed, test[:_NUM_PICTURES]
+    )
     shape = loaded.test.shape[1:]
     return results.make(
         "vae",
@@ -116,26 +118,19 @@ def _rows(config: Config, split: np.ndarray) -> np.ndarray:
 
 
 def draw(net: vae.Model, params: Any, seed: int, x: np.ndarray) -> dict[str, np.ndarray]:
-    """Pixel probabilities by the first seed's model, whose `params` have the axis [S] in front.
+    """Pixel probabilities by one model.
 
     Args:
         net: the networks.
-        params: their parameters, laid over the mesh of the run.
+        params: their parameters.
         seed: for the draws from the prior.
         x: images to be reconstructed from the mean of q(z|x), [N, P].
     """
-
-    def of_first_seed(params: vae.Params) -> dict[str, jax.Array]:
-        first = jax.tree.map(lambda leaf: leaf[0], params)
-        logits = vae.decode(net, first, vae.encode(net, first, x).mean)
-        return {
-            "reconstructed": jax.nn.sigmoid(logits),
-            "drawn": vae.sample(jax.random.key(seed), net, first, _NUM_DRAWN),
-        }
-
-    mesh = jax.tree.leaves(params)[0].sharding.mesh
-    pictures = jax.jit(of_first_seed, out_shardings=devices.everywhere(mesh))(params)
-    return {name: np.asarray(drawn.addressable_data(0)) for name, drawn in pictures.items()}
+    logits = vae.decode(net, params, vae.encode(net, params, x).mean)
+    return {
+        "reconstructed": np.asarray(jax.nn.sigmoid(logits)),
+        "drawn": np.asarray(vae.sample(jax.random.key(seed), net, params, _NUM_DRAWN)),
+    }
 
 
 def claims(found: Results) -> tuple[Claim, ...]:
