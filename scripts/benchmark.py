@@ -425,10 +425,13 @@ def main() -> None:
     console = rich.console.Console()
     console.print(machine(), highlight=False)
     timings = {}
-    for name in rich.progress.track(names, "measuring", console=console, transient=True):
-        row = ROWS[name]()
-        timings[name] = row, measure(row, args.against, args.repetitions)
-    console.print(table(timings))
+    try:
+        for name in rich.progress.track(names, "measuring", console=console, transient=True):
+            row = ROWS[name]()
+            timings[name] = row, measure(row, args.against, args.repetitions)
+            console.print(f"measured {name}", highlight=False)
+    finally:  # stopped early: what was measured so far
+        console.print(table(timings))
 
 
 if __name__ == "__main__":
