@@ -36,8 +36,9 @@ class Config(dqn.Config):
 
 
 # 100,000 environment steps in the quick preset, found on seeds 100 to 107. What matters: an update
-# at every other step, a target network that stands still for 200 steps, and squared errors, since
-# with clipped ones (--huber_delta=1) values never come near the 100 of a balanced pole.
+# at every other step, a target network that stands still for 200 steps, and squared errors. With
+# clipped ones (--huber_delta=1) values were measured to run beyond the 100 that a balanced pole is
+# worth (132 to 408), and the return stayed below 50.
 _TUNED = Config(
     num_envs=2,
     capacity=100_000,

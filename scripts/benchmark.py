@@ -271,7 +271,8 @@ def vae_row(num_steps: int = 100) -> Row:
 def dqn_row(num_seeds: int, num_steps: int) -> Row:
     """DQN on CartPole with the settings of purejaxrl, which is in no package index.
 
-    Its own figures on such a machine, measured once: 39 k steps/s for one seed, 58 k for eight.
+    Its loop, written anew for gymnax 1.0 and measured beside ours on 2 cores: 47 to 49 k steps/s
+    for one seed against our 52 k, 56 to 58 k for eight against our 123 to 127 k.
     """
     learner = dqn.make(dqn.Config())
     return Row(

@@ -48,9 +48,16 @@ class Config:
     num_eval_episodes: Annotated[int, "episodes of one greedy evaluation"] = 32
 
     def __post_init__(self):
-        for name in ("num_envs", "train_every", "batch_size", "target_every", "num_eval_episodes"):
+        counts = ("num_envs", "train_every", "batch_size", "decay_steps", "target_every")
+        for name in (*counts, "num_eval_episodes"):
             if getattr(self, name) < 1:
                 raise ValueError(f"--{name}={getattr(self, name)} must be at least 1.")
+        for name in ("discount", "target_rate", "epsilon_start", "epsilon_end"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise ValueError(f"--{name}={getattr(self, name)} must lie between 0 and 1.")
+        for name in ("huber_delta", "learning_rate", "learning_rate_end", "epsilon_steps"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"--{name}={getattr(self, name)} must not be negative.")
         if not self.num_envs <= self.prefill <= self.capacity:
             raise ValueError(
                 f"--prefill={self.prefill} must lie between --num_envs={self.num_envs} and "
@@ -61,10 +68,11 @@ class Config:
                 f"--capacity={self.capacity} is less than the num_envs * train_every = "
                 f"{self.num_envs * self.train_every} transitions of one step; raise it."
             )
-        if not all(size.strip().isdigit() for size in self.hidden_sizes.split(",")):
+        sizes = [size.strip() for size in self.hidden_sizes.split(",")]
+        if not all(size.isdecimal() and int(size) > 0 for size in sizes):
             raise ValueError(
-                f"--hidden_sizes={self.hidden_sizes} must be whole numbers separated by commas, "
-                "such as 120,84."
+                f"--hidden_sizes={self.hidden_sizes} must be whole numbers above 0 separated by "
+                "commas, such as 120,84."
             )
 
     @property

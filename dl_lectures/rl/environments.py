@@ -81,7 +81,8 @@ def make(name: str) -> Environment:
     Cached: functions are static to `jax.jit`, so a second object would compile everything again.
 
     Raises:
-      UsageError: the name is unknown, its actions are continuous, or it is known to be wrong.
+      UsageError: the name is unknown, its actions are continuous, it is known to be wrong, or its
+        data cannot be fetched.
     """
     import gymnax  # takes 3 s, so only where an environment is made
     from gymnax.environments import spaces
@@ -94,7 +95,13 @@ def make(name: str) -> Environment:
     if name not in gymnax.registered_envs:
         known = ", ".join(sorted(set(gymnax.registered_envs) - set(_BROKEN)))
         raise errors.UsageError(f"--env={name} is unknown; choose one of {known}.")
-    env, params = gymnax.make(name)
+    try:
+        env, params = gymnax.make(name)
+    except OSError as error:  # MNISTBandit-bsuite downloads its images
+        raise errors.UsageError(
+            f"--env={name} cannot fetch its data ({error}); choose one that needs none, "
+            "such as CartPole-v1."
+        ) from error
     if not isinstance(env.action_space(params), spaces.Discrete):
         raise errors.UsageError(
             f"--env={name} has continuous actions; choose one with finitely many, "

@@ -178,6 +178,32 @@ def test_evaluation_is_a_function_of_its_key(learner):
     chex.assert_trees_all_equal(first, again)
 
 
+def test_an_ended_episode_is_stored_with_its_last_observation():
+    """Episodes of two steps that show the time: 0 -> 1 -> 2, then a new 0, never 1 -> 0."""
+    environment = probe(lambda s: jnp.float32(s[0])[None], lambda s, a: 1.0, 2)
+    state = dqn.make(PROBE, environment).init(jax.random.key(0))
+    rows = jax.tree.map(lambda x: np.array(x[: state.buffer.size]), state.buffer.data)
+    np.testing.assert_array_equal(rows.next_obs, rows.obs + 1)
+    np.testing.assert_array_equal(rows.discount, np.where(rows.next_obs[:, 0] == 2, 0.0, GAMMA))
+    np.testing.assert_array_equal(state.actors.last_return, 2.0)
+
+
+@pytest.mark.parametrize(("every", "rate"), [(1, 1.0), (3, 1.0), (1, 0.1)])
+def test_target_network_moves_when_it_should(every, rate):
+    """every = 1, rate = 1 is learning without a target network."""
+    environment = probe(one_hot_of_drawn, lambda s, a: 1.0, 1)
+    config = dataclasses.replace(PROBE, target_every=every, target_rate=rate)
+    learner = dqn.make(config, environment)
+    state, step = learner.init(jax.random.key(0)), jax.jit(learner.step)
+    expected = state.target_params
+    for t in range(1, 5):
+        state, _ = step(state, ())
+        if t % every == 0:
+            move = lambda new, old: rate * new + (1 - rate) * old
+            expected = jax.tree.map(move, state.params, expected)
+        chex.assert_trees_all_close(state.target_params, expected, rtol=1e-6, atol=1e-7)
+
+
 def test_epsilon_greedy_explores_at_its_rate():
     """n = 20,000: 0.15 random, of which half hit the greedy action; 4 sigma is 0.0075."""
     q_values = jnp.tile(jnp.array([0.0, 1.0]), (20_000, 1))
@@ -192,6 +218,10 @@ def test_epsilon_greedy_explores_at_its_rate():
         ({"batch_size": 0}, "--batch_size=0 must be at least 1"),
         ({"prefill": 500}, "--prefill=500 must lie between"),
         ({"hidden_sizes": "a,b"}, "--hidden_sizes=a,b must be whole numbers"),
+        ({"hidden_sizes": "16,0"}, "--hidden_sizes=16,0 must be whole numbers above 0"),
+        ({"discount": 1.5}, "--discount=1.5 must lie between 0 and 1"),
+        ({"learning_rate": -1.0}, "--learning_rate=-1.0 must not be negative"),
+        ({"decay_steps": 0}, "--decay_steps=0 must be at least 1"),
     ],
 )
 def test_impossible_settings_are_sentences(changes, said):

@@ -64,6 +64,15 @@ def test_names_that_do_not_serve(name, said):
         environments.make(name)
 
 
+def test_data_that_cannot_be_fetched_is_said(monkeypatch):
+    def offline(name):
+        raise OSError("no network")
+
+    monkeypatch.setattr(gymnax, "make", offline)
+    with pytest.raises(UsageError, match=r"MNISTBandit-bsuite cannot fetch its data \(no network"):
+        environments.make("MNISTBandit-bsuite")
+
+
 def test_random_play_on_cartpole():
     """Gymnasium's random policy earns 22 +- 12 an episode; 400 episodes err by 0.6."""
     ours = environments.make("CartPole-v1")
