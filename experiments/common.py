@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import pathlib
+from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
 
@@ -32,6 +33,16 @@ class Preset:
 def name_of(module: ModuleType) -> str:
     """Returns an experiment's name, also where its module runs as `__main__`."""
     return pathlib.Path(module.__file__).stem
+
+
+def preset_of(module: ModuleType, name: str, given: Mapping[str, Any]) -> Preset:
+    """Returns an experiment's preset of that name.
+
+    A module whose preset depends on a flag, such as the data set, defines `preset_for(name, given)`;
+    `given` are the flags on the command line.
+    """
+    choose = getattr(module, "preset_for", None)
+    return choose(name, given) if choose else module.PRESETS[name]
 
 
 def options_of(preset: Preset) -> dict[str, Any]:

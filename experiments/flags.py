@@ -69,7 +69,7 @@ def resolve(module: ModuleType, given: dict[str, Any]) -> tuple[Any, Options]:
         UsageError: an impossible value or combination.
     """
     name = given.get("preset", Options.preset)
-    preset = module.PRESETS[name]
+    preset = common.preset_of(module, name, given)
     names = {field.name for field in dataclasses.fields(preset.config)}
     try:
         config = dataclasses.replace(

@@ -15,6 +15,7 @@ import dataclasses
 import functools
 import math
 import sys
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import jax
@@ -41,7 +42,8 @@ class Config(language_model.Config):
     """The model, the text, and what is written in the end."""
 
     dataset: Annotated[
-        Literal["japanese_sentences", "tatoeba", "shakespeare", "names"], "the text to learn"
+        Literal["japanese_sentences", "tatoeba", "shakespeare", "names"],
+        "the text to learn; the full preset of tatoeba and shakespeare is a larger net",
     ] = "japanese_sentences"
     text: Annotated[str, "path of a UTF-8 file to learn in place of the data set"] = ""
     prompt: Annotated[str, "beginning of what it writes"] = ""
@@ -88,6 +90,33 @@ PRESETS = {
         checkpoint_every=400,
     ),
 }
+
+
+# Millions of characters are not learned by heart: a larger net, less to hold it back, more steps.
+_LARGE = ("tatoeba", "shakespeare")
+_FULL_OF_LARGE = common.Preset(
+    Config(
+        num_hidden=512,
+        num_embedding=256,
+        batch_size=64,
+        learning_rate=5e-3,
+        dropout_output=0.1,
+        weight_decay=0.05,
+        decay_steps=4_000,
+    ),
+    num_seeds=2,
+    steps=4_000,
+    log_every=50,
+    eval_every=500,
+    checkpoint_every=500,
+)
+
+
+def preset_for(name: str, given: Mapping[str, Any]) -> common.Preset:
+    """The preset of that name; large texts have a full one of their own."""
+    if name == "full" and given.get("dataset") in _LARGE and not given.get("text"):
+        return _FULL_OF_LARGE
+    return PRESETS[name]
 
 
 def run(config: Config, options: Options) -> Results:

@@ -10,7 +10,7 @@ from dl_lectures.data import text
 from dl_lectures.errors import UsageError
 from dl_lectures.sequences import ngram
 from dl_lectures.training.options import Options
-from experiments import common, language_model
+from experiments import common, flags, language_model
 
 SMOKE = language_model.PRESETS["smoke"]
 
@@ -105,3 +105,14 @@ def test_bad_texts_are_usage_errors(tmp_path):
 def test_bad_configurations_name_the_flag(wrong, flag):
     with pytest.raises(ValueError, match=flag):
         language_model.Config(**wrong)
+
+
+def test_large_texts_have_a_full_preset_of_their_own():
+    given = {"preset": "full", "dataset": "tatoeba", "workdir": "w", "dropout_output": 0.2}
+    config, options = flags.resolve(language_model, given)
+    assert (config.num_hidden, config.dataset, config.dropout_output) == (512, "tatoeba", 0.2)
+    assert options.steps == config.decay_steps == 4_000
+    small, _ = flags.resolve(language_model, {"preset": "full", "workdir": "w"})
+    assert (small.num_hidden, small.dataset) == (256, "japanese_sentences")
+    given["preset"] = "smoke"
+    assert flags.resolve(language_model, given)[0].num_hidden == 32
