@@ -38,7 +38,7 @@ def name_of(module: ModuleType) -> str:
 def preset_of(module: ModuleType, name: str, given: Mapping[str, Any]) -> Preset:
     """Returns an experiment's preset of that name.
 
-    A module whose preset depends on a flag, such as the data set, defines `preset_for(name, given)`;
+    A module whose preset depends on a flag, such as the data set, has `preset_for(name, given)`;
     `given` are the flags on the command line.
     """
     choose = getattr(module, "preset_for", None)
