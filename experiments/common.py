@@ -2,10 +2,12 @@
 
 import contextlib
 import dataclasses
+import hashlib
+import json
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -13,6 +15,7 @@ import numpy as np
 from dl_lectures.errors import UsageError
 from dl_lectures.reporting import results as results_lib
 from dl_lectures.reporting import workdir as workdir_lib
+from dl_lectures.reporting.files import write_atomically
 from dl_lectures.reporting.results import Results
 from dl_lectures.training import devices, trainer
 from dl_lectures.training.options import FREE_TO_CHANGE, Options
@@ -96,6 +99,60 @@ def execute(module: ModuleType, config: Any, options: Options) -> Results:
         draw(module, workdir)
         workdir_lib.mark_done(workdir, options.steps)
         return results
+
+
+class Parts(NamedTuple):
+    """What the parts of an experiment found, and what `results.make` wants to know of a run."""
+
+    found: dict[str, Results]  # by the part's name
+    step: int
+    seconds: dict[str, float]  # sums
+    state_sha256: str  # over those of the parts
+
+
+def run_parts(options: Options, works: Mapping[str, Callable[[Options], Results]]) -> Parts:
+    """Runs an experiment that is made of several runs, one after the other.
+
+    A part has the working directory `parts/NAME` below the experiment's, in which it is continued
+    like any run; a part that is finished is only read. The log of all is joined in metrics.jsonl,
+    with `NAME/` before each name.
+
+    Args:
+        options: of the experiment.
+        works: from the options of a part to its results, by the part's name.
+    """
+    found = {}
+    for number, (name, work) in enumerate(works.items(), start=1):
+        workdir = pathlib.Path(options.workdir) / "parts" / name
+        if workdir_lib.is_done(workdir, options.steps):
+            with contextlib.suppress(UsageError):  # damaged since: made again
+                found[name] = Results.read(workdir)
+                continue
+        if trainer.is_primary():
+            print(f"part {number} of {len(works)}: {name}", flush=True)
+        found[name] = work(dataclasses.replace(options, workdir=str(workdir)))
+        if trainer.is_primary():
+            found[name].write(workdir)
+            workdir_lib.mark_done(workdir, options.steps)
+    if trainer.is_primary():
+        _join_logs(pathlib.Path(options.workdir), list(works))
+    seconds: dict[str, float] = {}
+    for part in found.values():
+        seconds = {k: round(seconds.get(k, 0.0) + v, 3) for k, v in part.seconds.items()}
+    hashes = "".join(part.state_sha256 for part in found.values())
+    return Parts(found, options.steps, seconds, hashlib.sha256(hashes.encode()).hexdigest())
+
+
+def _join_logs(workdir: pathlib.Path, names: list[str]) -> None:
+    rows = []
+    for name in names:
+        path = workdir / "parts" / name / "metrics.jsonl"
+        for line in path.read_text().splitlines() if path.exists() else ():
+            row = json.loads(line)
+            values = {f"{name}/{k}": v for k, v in row.items() if k not in ("step", "seed")}
+            rows.append(json.dumps({"step": row["step"], "seed": row["seed"]} | values))
+    if rows:
+        write_atomically(workdir / "metrics.jsonl", "".join(f"{r}\n" for r in rows).encode())
 
 
 def draw(module: ModuleType, workdir: pathlib.Path) -> None:

@@ -12,7 +12,6 @@ N: characters of the training text, M: of the held-out text.
 import dataclasses
 import math
 from collections.abc import Sequence
-from types import ModuleType
 from typing import Annotated, Any, Literal, NamedTuple
 
 import jax
@@ -21,10 +20,8 @@ import optax
 
 from dl_lectures.data.text import NEWLINE, UNKNOWN
 from dl_lectures.learner import Key, Learner, Metrics, shard_batch
-from dl_lectures.sequences import gru, irnn, lstm, recurrence, rnn
-
-CellName = Literal["rnn", "irnn", "gru", "lstm"]
-_CELLS: dict[str, ModuleType] = {"rnn": rnn, "irnn": irnn, "gru": gru, "lstm": lstm}
+from dl_lectures.sequences import recurrence
+from dl_lectures.sequences.cells import CELLS, CellName
 
 _EVAL_STREAMS = 64
 _EVAL_STEPS = 64  # time steps of a chunk, and of the text that each stream reads before it counts
@@ -126,7 +123,7 @@ class State(NamedTuple):
 
 def init(config: Config, key: Key, num_symbols: int) -> Params:
     """Returns fresh parameters, of which all symbols are nearly equally likely; uses the key up."""
-    cell = _CELLS[config.cell]
+    cell = CELLS[config.cell]
     key_embedding, key_out, *key_layers = jax.random.split(key, 2 + config.num_layers)
     num_inputs = [config.num_embedding] + (config.num_layers - 1) * [config.num_hidden]
     num_outputs = config.num_embedding if config.tied_embedding else num_symbols
@@ -146,7 +143,7 @@ def init(config: Config, key: Key, num_symbols: int) -> Params:
 
 def initial_carry(config: Config, params: Params, batch_shape: tuple[int, ...] = ()) -> Carry:
     """The carry before any text, leaves [*batch_shape, H]."""
-    cell = _CELLS[config.cell]
+    cell = CELLS[config.cell]
     return tuple(cell.initial_carry(layer, batch_shape) for layer in params.layers)
 
 
@@ -157,7 +154,7 @@ def cell(
     x = _inputs(config, params, symbol)
     carries = []
     for layer, before in zip(params.layers, carry, strict=True):
-        after, x = _CELLS[config.cell].cell(layer, before, x)
+        after, x = CELLS[config.cell].cell(layer, before, x)
         carries.append(after)
     return tuple(carries), _logits(config, params, x)
 
@@ -195,12 +192,12 @@ def _projected_inputs(
         # With fewer symbols in the alphabet than in the text, one product for all symbols is less.
         return recurrence.lookup(_projected_symbols(config, params), symbols)
     xs = _dropout(config, config.dropout_input, key, _inputs(config, params, symbols))
-    return _CELLS[config.cell].project(params.layers[0], xs)
+    return CELLS[config.cell].project(params.layers[0], xs)
 
 
 def _projected_symbols(config: Config, params: Params) -> jax.Array:
     """Every symbol's share of the first layer's gates, [V, G]."""
-    return _CELLS[config.cell].project(params.layers[0], _scale(config) * params.embedding)
+    return CELLS[config.cell].project(params.layers[0], _scale(config) * params.embedding)
 
 
 def _unroll(
@@ -211,7 +208,7 @@ def _unroll(
     keys: Sequence[Key | None],
 ) -> tuple[Carry, jax.Array]:
     """The last layer's hidden states [T, ..., H] from the first one's projected inputs."""
-    cell = _CELLS[config.cell]
+    cell = CELLS[config.cell]
     after, hs = cell.apply_projected(params.layers[0], projected, carry[0])
     carries = [after]
     for layer, before, key in zip(params.layers[1:], carry[1:], keys, strict=True):

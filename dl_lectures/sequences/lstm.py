@@ -11,7 +11,7 @@ al. (2000), doi:10.1162/089976600300015015:
 T: time steps, D: inputs, H: hidden units. Gates are stored in the order i, f, g, o.
 """
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -43,6 +43,24 @@ def init(key: jax.Array, num_inputs: int, num_hidden: int) -> Params:
         w_h=glorot(key_h, (num_hidden, 4 * num_hidden)),
         # A forget gate that starts open (Jozefowicz et al., 2015, Sec. 2.2).
         b=jnp.zeros(4 * num_hidden).at[num_hidden : 2 * num_hidden].set(1.0),
+    )
+
+
+Gate = Literal["i", "f", "o"]
+
+
+def open_gate(params: Params, gate: Gate) -> Params:
+    """The parameters of an LSTM that lacks a gate: it is 1 whatever happens.
+
+    Without the forget gate this is the cell of 1997. No gradient reaches the weights of that gate.
+    """
+    num_hidden = params.w_h.shape[0]
+    start = "ifgo".index(gate) * num_hidden
+    columns = slice(start, start + num_hidden)
+    return Params(
+        w_x=params.w_x.at[:, columns].set(0.0),
+        w_h=params.w_h.at[:, columns].set(0.0),
+        b=params.b.at[columns].set(40.0),  # sigmoid(40) is 1 in float32
     )
 
 

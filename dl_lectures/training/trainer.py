@@ -110,6 +110,7 @@ def train(
     data: Data = (),
     eval_data: Data = (),
     shard_batch: bool = True,
+    until: Callable[[dict[str, np.ndarray]], bool] | None = None,
 ) -> Trained:
     """Trains `options.num_seeds` copies of a learner, or continues where an earlier call stopped.
 
@@ -121,6 +122,7 @@ def train(
       data: the learner's training data, host arrays; the same for every seed.
       eval_data: what its `evaluate` gets.
       shard_batch: whether devices left over by the seeds share each seed's batch.
+      until: is asked after every evaluation, [S] by name; its yes ends the run before its steps.
 
     Returns:
       The finished run.
@@ -142,7 +144,7 @@ def train(
             run.compile()
             progress.say(f"compiled in {run.seconds['compile']:.1f} s")
             with metrics.open_log(workdir, run.step, options.tensorboard, is_primary()) as log:
-                _advance_to_the_end(run, checkpoints, log, progress)
+                _advance_to_the_end(run, checkpoints, log, progress, until)
         checkpoints.wait()
         if jax.process_count() > 1:  # whoever reads the log below `workdir` finds all of it
             multihost_utils.sync_global_devices("trained")
@@ -165,16 +167,20 @@ def _advance_to_the_end(
     checkpoints: checkpoint.Checkpoints,
     log: metrics.Log,
     progress: metrics.Progress,
+    until: Callable[[dict[str, np.ndarray]], bool] | None,
 ) -> None:
     options = run.options
     last_save = time.monotonic()
-    while run.step < options.steps:
+    is_enough = until is not None and run.evaluated_again() and until(run.evaluation)
+    while run.step < options.steps and not is_enough:
         run.advance(checkpoints)
         progress.update(run.step, run.means()["loss"].mean(), run.seconds["train"])
         run.log(log)
+        if until is not None and run.step % options.eval_every == 0:
+            is_enough = until(run.evaluation)
         is_late = 0 < options.checkpoint_seconds < time.monotonic() - last_save
         stop, is_late = _agree(signals.received(), is_late)
-        at_end = run.step == options.steps
+        at_end = is_enough or run.step == options.steps
         if stop or is_late or at_end or run.step % options.checkpoint_every == 0:
             log.sync()  # rows come before the checkpoint that a resumed run trims them to
             checkpoints.save(run.step, checkpoint.to_host(run.carry), {"seconds": run.seconds})
@@ -283,6 +289,13 @@ class _Run:
                 self.device_seeds, np.int32(self.step), self.carry.state, self.eval_data
             )
             self.evaluation = {name: _fetch(value) for name, value in values.items()}
+
+    def evaluated_again(self) -> bool:
+        """Whether the run was restored where it is evaluated; then it is, once more."""
+        if self.step == 0 or self.step % self.options.eval_every:
+            return False
+        self.evaluate()
+        return True
 
     def _chunk_length(self) -> int:
         options = self.options
