@@ -7,9 +7,10 @@ wrong side, and is inconclusive otherwise: more seeds would tell.
 
 from typing import Literal, NamedTuple
 
+import numpy as np
 from numpy.typing import ArrayLike
 
-from dl_lectures.reporting.intervals import summarise
+from dl_lectures.reporting.intervals import summarise, wilson
 
 Verdict = Literal["holds", "fails", "inconclusive"]
 
@@ -70,6 +71,55 @@ def at_least(
     verdict = _verdict_at_most(mirrored, -threshold)
     statistic = f"{statistic} >= {threshold:g}"
     return Claim(id, slides, statement_en, statement_ja, statistic, value, ci95, threshold, verdict)
+
+
+def share_at_least(
+    *,
+    id: str,
+    slides: tuple[int, ...],
+    statement_en: str,
+    statement_ja: str,
+    statistic: str,
+    per_seed: ArrayLike,
+    threshold: float,
+) -> Claim:
+    """The claim that at least the share `threshold` of seeds succeeds, by Wilson's interval.
+
+    Raises:
+        ValueError: an entry of `per_seed`, [S], is neither 0 nor 1.
+    """
+    value, ci95 = _share(per_seed)
+    verdict = _verdict_at_most((-ci95[1], -ci95[0]), -threshold)
+    statistic = f"{statistic} >= {threshold:g}"
+    return Claim(id, slides, statement_en, statement_ja, statistic, value, ci95, threshold, verdict)
+
+
+def share_at_most(
+    *,
+    id: str,
+    slides: tuple[int, ...],
+    statement_en: str,
+    statement_ja: str,
+    statistic: str,
+    per_seed: ArrayLike,
+    threshold: float,
+) -> Claim:
+    """The claim that at most the share `threshold` of seeds succeeds, by Wilson's interval.
+
+    Raises:
+        ValueError: an entry of `per_seed`, [S], is neither 0 nor 1.
+    """
+    value, ci95 = _share(per_seed)
+    verdict = _verdict_at_most(ci95, threshold)
+    statistic = f"{statistic} <= {threshold:g}"
+    return Claim(id, slides, statement_en, statement_ja, statistic, value, ci95, threshold, verdict)
+
+
+def _share(per_seed: ArrayLike) -> tuple[float, tuple[float, float]]:
+    values = np.asarray(per_seed, np.float64)
+    if values.ndim != 1 or not np.isin(values, (0.0, 1.0)).all():
+        raise ValueError(f"Expected 0 or 1 for each seed, [S], got {per_seed}.")
+    return float(values.mean()), wilson(int(values.sum()), values.size)
 
 
 def _verdict_at_most(ci95: tuple[float | None, float | None], threshold: float) -> Verdict:

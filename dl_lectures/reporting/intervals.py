@@ -40,3 +40,19 @@ def summarise(per_seed: ArrayLike) -> Metric:
     quantile = stats.t.ppf(0.975, values.size - 1)
     half_width = float(quantile * values.std(ddof=1) / np.sqrt(values.size))
     return Metric(mean, (mean - half_width, mean + half_width), tuple(values.tolist()))
+
+
+def wilson(num_successes: int, num_trials: int) -> tuple[float, float]:
+    """Wilson's 95 % interval of a share, doi:10.1080/01621459.1927.10502953.
+
+    Unlike the mean's interval it has a width where all trials agree.
+
+    Raises:
+        ValueError: no trial, or successes outside 0 ... `num_trials`.
+    """
+    if not 0 <= num_successes <= num_trials or not num_trials:
+        raise ValueError(f"Expected some of the trials, got {num_successes} of {num_trials}.")
+    from scipy import stats  # slow to import, and only the end of a run needs it
+
+    interval = stats.binomtest(num_successes, num_trials).proportion_ci(0.95, method="wilson")
+    return float(interval.low), float(interval.high)

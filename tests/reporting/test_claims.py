@@ -47,3 +47,23 @@ def test_seeds_that_agree_on_the_threshold_keep_the_claim():
 def test_value_that_is_not_a_number_is_refused():
     with pytest.raises(ValueError, match="not finite"):
         claims.at_least(**WORDS, per_seed=[1.0, float("nan")], threshold=0.0)
+
+
+@pytest.mark.parametrize(
+    ("num_successes", "at_least", "at_most"),
+    [(16, "holds", "fails"), (15, "inconclusive", "fails"), (0, "fails", "holds")],
+)
+def test_shares_of_seeds_have_wilsons_interval(num_successes, at_least, at_most):
+    """16 of 16: [0.806, 1]; 15 of 16: [0.717, 0.989]; none: [0, 0.194]."""
+    per_seed = num_successes * [1.0] + (16 - num_successes) * [0.0]
+    claim = claims.share_at_least(**WORDS, per_seed=per_seed, threshold=0.75)
+    assert (claim.verdict, claim.value) == (at_least, num_successes / 16)
+    assert claim.statistic == "size (m) >= 0.75"
+    claim = claims.share_at_most(**WORDS, per_seed=per_seed, threshold=0.25)
+    assert (claim.verdict, claim.statistic) == (at_most, "size (m) <= 0.25")
+
+
+@pytest.mark.parametrize("bad", [[0.5], [[1.0]], [2.0]])
+def test_a_share_is_of_yes_and_no(bad):
+    with pytest.raises(ValueError, match="0 or 1"):
+        claims.share_at_least(**WORDS, per_seed=bad, threshold=0.5)

@@ -40,3 +40,26 @@ def test_value_that_is_not_finite_names_its_seed(bad):
 def test_other_shapes_than_one_value_a_seed_are_refused(bad):
     with pytest.raises(ValueError, match="one value a seed"):
         intervals.summarise(bad)
+
+
+@pytest.mark.parametrize(
+    ("num_successes", "num_trials", "expected"),
+    [
+        (0, 10, (0.0, 0.278)),
+        (10, 10, (0.722, 1.0)),
+        (1, 2, (0.095, 0.905)),
+        (81, 263, (0.255, 0.366)),
+    ],
+)
+def test_wilsons_interval_agrees_with_its_formula_worked_by_hand(
+    num_successes, num_trials, expected
+):
+    """The last is the example of Newcombe (1998), table I."""
+    found = intervals.wilson(num_successes, num_trials)
+    np.testing.assert_allclose(found, expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("bad", [(3, 2), (-1, 2), (0, 0)])
+def test_a_share_needs_trials(bad):
+    with pytest.raises(ValueError, match="some of the trials"):
+        intervals.wilson(*bad)

@@ -157,6 +157,28 @@ def test_finished_training_is_not_trained_again(tmp_path, data, whole):
     assert read_rows(tmp_path) == rows
 
 
+def test_a_run_ends_when_an_evaluation_is_enough(tmp_path, data, whole):
+    asked = []
+
+    def until(evaluation):
+        asked.append(evaluation["error"].copy())
+        return len(asked) >= 2
+
+    trained = trainer.train(make_regression(), options_in(tmp_path), data, data, until=until)
+    assert trained.step == 40 and len(asked) == 2  # evaluated at 20 and 40
+    np.testing.assert_array_equal(trained.evaluation["error"], asked[-1])
+    expected = [row for row in read_rows(whole[0]) if row["step"] <= 40]
+    assert read_rows(tmp_path) == expected
+    # Asked again where it ended, it goes on only for a no.
+    again = trainer.train(make_regression(), options_in(tmp_path), data, data, until=until)
+    assert again.step == 40 and again.state_sha256 == trained.state_sha256
+    np.testing.assert_array_equal(again.evaluation["error"], trained.evaluation["error"])
+    never = lambda evaluation: False
+    last = trainer.train(make_regression(), options_in(tmp_path), data, data, until=never)
+    assert last.step == 60 and last.state_sha256 == whole[1].state_sha256
+    assert read_rows(tmp_path) == read_rows(whole[0])
+
+
 def test_fewer_steps_than_trained_are_refused(tmp_path, data):
     trainer.train(make_regression(), options_in(tmp_path), data, data)
     with pytest.raises(UsageError, match="has already trained 60 steps; give --steps=60 or more"):

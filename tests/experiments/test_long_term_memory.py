@@ -1,0 +1,85 @@
+import json
+
+import numpy as np
+import pytest
+
+from dl_lectures.reporting.intervals import summarise
+from dl_lectures.reporting.results import Results, read_curves
+from experiments import common, flags, long_term_memory
+
+
+def test_smoke_preset(tmp_path):
+    config, options = flags.resolve(long_term_memory, {"preset": "smoke", "workdir": str(tmp_path)})
+    found = common.execute(long_term_memory, config, options)
+    assert set(found.extra["runs"]) == {"adding-rnn-4", "adding-lstm-4"}
+    assert [claim.id for claim in found.claims] == ["lstm_remembers_adding", "rnn_forgets_adding"]
+    errors = found.metrics["adding-lstm-4/error"].per_seed
+    assert max(errors) < 1 / 6  # it has begun to learn
+    assert (tmp_path / "figures" / "long_term_memory.png").stat().st_size > 10_000
+    curves = read_curves(tmp_path)  # of all parts, joined
+    assert curves["adding-rnn-4/loss"].values.shape == (3, 4)
+    np.testing.assert_array_equal(curves["adding-lstm-4/eval/error"].steps, [50, 100, 150])
+    # Finished parts are read, not run again: one that was tampered with stays so.
+    path = tmp_path / "parts" / "adding-rnn-4" / "results.json"
+    stored = json.loads(path.read_text())
+    stored["metrics"]["error"]["mean"] = 7.0
+    path.write_text(json.dumps(stored))
+    parts = common.run_parts(options, {"adding-rnn-4": None})
+    assert parts.found["adding-rnn-4"].metrics["error"].mean == 7.0
+
+
+def results_of(solved, updates):
+    metrics = {}
+    for cell in solved:
+        metrics[f"adding-{cell}-40/solved"] = summarise(solved[cell])
+        metrics[f"adding-{cell}-40/updates_to_solve"] = summarise(updates[cell])
+    runs = {f"adding-{cell}-40": {"problem": "adding", "cell": cell, "lag": 40} for cell in solved}
+    extra = {"problems": ["adding"], "claim_lag": 40, "runs": runs}
+    return Results("long_term_memory", (13,), "quick", 0, 16, 3_000, {}, metrics, extra=extra)
+
+
+def test_claims_follow_the_seeds():
+    all_of, none = 16 * [1.0], 16 * [0.0]
+    good = results_of(
+        {"lstm": all_of, "rnn": none, "lstm_no_forget_gate": all_of},
+        {"lstm": 16 * [500], "rnn": 16 * [3_000], "lstm_no_forget_gate": 16 * [800]},
+    )
+    assert [claim.verdict for claim in long_term_memory.claims(good)] == 3 * ["holds"]
+    assert long_term_memory.claims(good)[2].value == pytest.approx(1.6)
+    assert "at lag 40 the LSTM solves it on 90 %" in long_term_memory.report(good)
+    bad = results_of(
+        {"lstm": none, "rnn": all_of, "lstm_no_forget_gate": all_of},
+        {"lstm": 16 * [3_000], "rnn": 16 * [500], "lstm_no_forget_gate": 16 * [3_000]},
+    )
+    assert [claim.verdict for claim in long_term_memory.claims(bad)] == 3 * ["fails"]
+    assert "at lag" not in long_term_memory.report(bad)
+
+
+def test_grid_has_every_net_at_every_lag_and_ablations_at_theirs():
+    config = long_term_memory.Config(
+        problems="adding,copy", cells="rnn,lstm", lags="10,20", ablation_lags="20", claim_lag=20
+    )
+    runs = long_term_memory.grid(config)
+    assert len(runs) == 2 * (2 * 2 + 3)
+    assert runs["copy-lstm_no_input_gate-20"].problem == "copy"
+    assert runs["adding-rnn-10"].learning_rate == 3e-3
+    assert runs["adding-lstm-10"].learning_rate == 1e-2
+    quick = long_term_memory.grid(long_term_memory.PRESETS["quick"].config)
+    assert {run.lag for run in quick.values()} == {10, 20, 40, 60}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"problems": "adding,sorting"}, "--problems: 'sorting'"),
+        ({"cells": "lstm,lstm"}, "--cells=lstm,lstm names one twice"),
+        ({"lags": "40,ten"}, "--lags must be numbers"),
+        ({"lags": "60,40"}, "--lags=60,40 must increase"),
+        ({"claim_lag": 50}, "--claim_lag=50 must be one of"),
+        ({"problems": "temporal_order", "lags": "5,40"}, "--lag of temporal_order"),
+        ({"num_hidden": 0}, "--num_hidden"),
+    ],
+)
+def test_bad_configurations_name_the_flag(wrong, words):
+    with pytest.raises(ValueError, match=words):
+        long_term_memory.Config(**wrong)
