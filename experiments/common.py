@@ -101,6 +101,16 @@ def execute(module: ModuleType, config: Any, options: Options) -> Results:
         return results
 
 
+def of_all_seeds(tree: Any) -> Any:
+    """Returns trained parameters of all seeds, [S, ...] in each leaf, as NumPy arrays.
+
+    The leaves lie over the mesh of the run, maybe over several processes; all get the result.
+    """
+    mesh = jax.tree.leaves(tree)[0].sharding.mesh
+    whole = jax.jit(lambda tree: tree, out_shardings=devices.everywhere(mesh))(tree)
+    return jax.tree.map(lambda leaf: np.asarray(leaf.addressable_data(0)), whole)
+
+
 class Parts(NamedTuple):
     """What the parts of an experiment found, and what `results.make` wants to know of a run."""
 

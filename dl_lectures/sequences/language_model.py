@@ -129,7 +129,7 @@ def init(config: Config, key: Key, num_symbols: int) -> Params:
     num_outputs = config.num_embedding if config.tied_embedding else num_symbols
     embedding = jax.random.normal(key_embedding, (num_symbols, config.num_embedding))
     if config.tied_embedding:
-        embedding /= math.sqrt(config.num_embedding)  # small logits; `_inputs` undoes it
+        embedding /= math.sqrt(config.num_embedding)  # small logits; `inputs` undoes it
     return Params(
         embedding=embedding,
         layers=tuple(
@@ -151,7 +151,7 @@ def cell(
     config: Config, params: Params, carry: Carry, symbol: jax.Array
 ) -> tuple[Carry, jax.Array]:
     """One time step, without dropout: reads symbols [...], returns logits of the next [..., V]."""
-    x = _inputs(config, params, symbol)
+    x = inputs(config, params, symbol)
     carries = []
     for layer, before in zip(params.layers, carry, strict=True):
         after, x = CELLS[config.cell].cell(layer, before, x)
@@ -191,7 +191,7 @@ def _projected_inputs(
     if symbols.size > len(params.embedding) and not has_dropout:
         # With fewer symbols in the alphabet than in the text, one product for all symbols is less.
         return recurrence.lookup(_projected_symbols(config, params), symbols)
-    xs = _dropout(config, config.dropout_input, key, _inputs(config, params, symbols))
+    xs = _dropout(config, config.dropout_input, key, inputs(config, params, symbols))
     return CELLS[config.cell].project(params.layers[0], xs)
 
 
@@ -223,7 +223,8 @@ def _scale(config: Config) -> float:
     return math.sqrt(config.num_embedding) if config.tied_embedding else 1.0
 
 
-def _inputs(config: Config, params: Params, symbols: jax.Array) -> jax.Array:
+def inputs(config: Config, params: Params, symbols: jax.Array) -> jax.Array:
+    """What the first layer reads: the vectors [..., E] of symbols [...]."""
     return _scale(config) * recurrence.lookup(params.embedding, symbols)
 
 
