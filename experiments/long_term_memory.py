@@ -121,7 +121,7 @@ PRESETS = {
     ),
     "quick": common.Preset(
         Config(),
-        num_seeds=16,
+        num_seeds=32,
         steps=3_000,
         log_every=100,
         eval_every=100,
@@ -281,82 +281,129 @@ _NAMES = {
     "lstm": ("LSTM", "LSTM"),
     "min_gru": ("minGRU", "minGRU"),
     "min_lstm": ("minLSTM", "minLSTM"),
-    "lstm_no_input_gate": ("LSTM, no input gate", "LSTM(入力ゲートなし)"),
-    "lstm_no_forget_gate": ("LSTM, no forget gate", "LSTM(忘却ゲートなし)"),
-    "lstm_no_output_gate": ("LSTM, no output gate", "LSTM(出力ゲートなし)"),
+    "lstm_no_input_gate": ("no input gate", "入力ゲートなし"),
+    "lstm_no_forget_gate": ("no forget gate", "忘却ゲートなし"),
+    "lstm_no_output_gate": ("no output gate", "出力ゲートなし"),
 }
 
 
 def figure(found: Results) -> Any:
-    """Share of seeds that solve it against lag, and the updates that takes, a row a problem."""
+    """Who solves it at which lag, with what error, and after how many updates; of each problem."""
     problems = found.extra["problems"]
-    figure, axes = plotting.subplots(len(problems), 2, squeeze=False, width_ratios=[1.35, 1])
-    if len(problems) > 1:  # a slide is too low for several rows
-        figure.set_size_inches(plotting.SLIDE_INCHES[0], 4.5 * len(problems))
-    for (left, right), problem in zip(axes, problems, strict=True):
-        _draw_shares(left, found, problem)
-        _draw_updates(right, found, problem)
+    layout = []
+    for problem in problems:
+        layout += [
+            [f"shares {problem}", f"updates {problem}"],
+            [f"errors {problem}", f"updates {problem}"],
+        ]
+    figure, axes = plotting.mosaic(layout, width_ratios=[1.2, 1])
+    if len(problems) > 1:  # a slide each
+        width, height = plotting.SLIDE_INCHES
+        figure.set_size_inches(width, height * len(problems))
+    for problem in problems:
+        _draw_shares(axes[f"shares {problem}"], found, problem)
+        _draw_errors(axes[f"errors {problem}"], found, problem)
+        _draw_updates(axes[f"updates {problem}"], found, problem)
     plotting.caption(
         figure,
         plotting.text(
-            f"{found.num_seeds} seeds each; lines: Wilson's 95 % interval of the share. "
+            "Vertical lines: Wilson's 95 % interval of the share; errors: median.\n"
             f"Dots: seeds; hollow: not solved in {found.steps:,} updates.",
-            f"各{found.num_seeds}シード,縦線:割合の95%ウィルソン区間,点:各シード,"
-            f"白抜き:{found.steps:,}回の更新で解けず",
+            "縦線:割合の95%ウィルソン区間,誤差:中央値\n"
+            f"点:各シード,白抜き:{found.steps:,}回の更新で解けず",
         ),
     )
     return figure
 
 
-def _draw_shares(ax: Any, found: Results, problem: str) -> None:
-    lags_of: dict[str, list[int]] = {}
+_COLOURS = {
+    "rnn": plotting.BLUE,
+    "relu": plotting.SKY,
+    "irnn": plotting.GREEN,
+    "gru": plotting.PURPLE,
+    "lstm": plotting.VERMILION,
+    "min_gru": plotting.SKY,
+    "min_lstm": plotting.ORANGE,
+}  # the ablations are black
+_DASHES = dict(zip(ABLATIONS, ("--", ":", "-."), strict=True))
+
+
+def _lags_of_cells(found: Results, problem: str) -> dict[str, list[int]]:
+    """The lags of each cell that is drawn as a line."""
+    lags: dict[str, list[int]] = {}
     for part in found.extra["runs"].values():
         if part["problem"] == problem:
-            lags_of.setdefault(part["cell"], []).append(part["lag"])
-    several = {
-        cell: lags for cell, lags in lags_of.items() if len(lags) > 1 or cell in _plain(found)
-    }
-    for i, (cell, lags) in enumerate(several.items()):
-        solved = [
-            int(sum(found.metrics[f"{name_of(problem, cell, lag)}/solved"].per_seed))
-            for lag in lags
-        ]
+            lags.setdefault(part["cell"], []).append(part["lag"])
+    return {k: v for k, v in lags.items() if len(v) > 1 or k not in ABLATIONS}
+
+
+def _draw_shares(ax: Any, found: Results, problem: str) -> None:
+    lags_of = _lags_of_cells(found, problem)
+    for i, (cell, lags) in enumerate(lags_of.items()):
+        names = [name_of(problem, cell, lag) for lag in lags]
+        solved = [int(sum(found.metrics[f"{name}/solved"].per_seed)) for name in names]
         shares = np.array(solved) / found.num_seeds
         bounds = np.array([intervals.wilson(count, found.num_seeds) for count in solved])
-        bars = np.abs(bounds.T - shares)
         # Equal shares would hide each other.
-        shifted = np.array(lags) * (1 + 0.02 * (i - (len(several) - 1) / 2))
+        shifted = np.array(lags) * (1 + 0.02 * (i - (len(lags_of) - 1) / 2))
         ax.errorbar(
             shifted,
             100 * shares,
-            100 * bars,
+            100 * np.abs(bounds.T - shares),
             marker="o",
             capsize=4,
             label=plotting.text(*_NAMES[cell]),
-            linestyle="--" if cell in ABLATIONS else "-",
-            color=plotting.COLOURS[_colour(cell)],
+            linestyle=_DASHES.get(cell, "-"),
+            color=_COLOURS.get(cell, plotting.BLACK),
         )
-    ax.set_xscale("log")
-    all_lags = sorted({lag for lags in several.values() for lag in lags})
-    ax.set_xticks(all_lags, [str(lag) for lag in all_lags])
-    ax.minorticks_off()
-    ax.set_ylim(-5, 105)
-    ax.set_xlabel(plotting.text("lag, time steps", "ラグ(時間ステップ)"))
-    ax.set_ylabel(plotting.text("seeds that solve it, %", "解けたシード,%"))
+    _mark_lags(ax, lags_of)
+    ax.set_ylim(-8, 108)
+    ax.set_ylabel(plotting.text("solved, %", "解けた割合,%"))
     ax.set_title(
-        plotting.text(f"{_PROBLEM_WORDS[problem][0]} problem", f"{_PROBLEM_WORDS[problem][1]}課題")
+        plotting.text(
+            f"{_PROBLEM_WORDS[problem][0]} problem, {found.num_seeds} seeds",
+            f"{_PROBLEM_WORDS[problem][1]}課題,{found.num_seeds}シード",
+        )
     )
-    ax.legend()
+    ax.legend(fontsize=14, handlelength=1.2, labelspacing=0.2, loc="lower left")
 
 
-def _plain(found: Results) -> list[str]:
-    """The cells that are no ablation."""
-    cells = (part["cell"] for part in found.extra["runs"].values())
-    return [cell for cell in dict.fromkeys(cells) if cell not in ABLATIONS]
+def _draw_errors(ax: Any, found: Results, problem: str) -> None:
+    lags_of = _lags_of_cells(found, problem)
+    for cell, lags in lags_of.items():
+        errors = np.array(
+            [found.metrics[f"{name_of(problem, cell, lag)}/error"].per_seed for lag in lags]
+        )
+        middle = np.median(errors, axis=1)
+        ax.plot(
+            lags,
+            np.maximum(middle, 1e-4),
+            marker="o",
+            linestyle=_DASHES.get(cell, "-"),
+            color=_COLOURS.get(cell, plotting.BLACK),
+        )
+    chance = chance_error(problem)
+    ax.axhline(chance, color=plotting.BLACK, linestyle="--", linewidth=1.5)
+    words = plotting.text("chance: remembers nothing", "偶然の水準(記憶なし)")
+    first = min(lag for some in lags_of.values() for lag in some)
+    ax.text(first, 1.2 * chance, words, fontsize=14, verticalalignment="bottom")
+    ax.set_yscale("log")
+    ax.set_ylim(top=5 * chance)
+    _mark_lags(ax, lags_of)
+    ax.set_xlabel(plotting.text("lag, time steps", "ラグ(時間ステップ)"))
+    is_number = problem == "adding"
+    ax.set_ylabel(
+        plotting.text("squared error", "二乗誤差")
+        if is_number
+        else plotting.text("wrong", "誤答率")
+    )
 
 
-def _colour(cell: str) -> int:
-    return list(CELLS).index(cell) % len(plotting.COLOURS)
+def _mark_lags(ax: Any, lags_of: dict[str, list[int]]) -> None:
+    lags = sorted({lag for some in lags_of.values() for lag in some})
+    ax.set_xscale("log")
+    ax.set_xticks(lags, [str(lag) for lag in lags])
+    ax.minorticks_off()
 
 
 def _draw_updates(ax: Any, found: Results, problem: str) -> None:
@@ -372,16 +419,18 @@ def _draw_updates(ax: Any, found: Results, problem: str) -> None:
         is_solved = np.array(found.metrics[f"{name}/solved"].per_seed) > 0
         # Dots of one row lie apart, in the order of the seeds.
         heights = row + 0.3 * (np.arange(len(updates)) % 5 / 2 - 1)
-        colour = plotting.COLOURS[_colour(cell)]
+        colour = _COLOURS.get(cell, plotting.BLACK)
         for chosen, face in ((is_solved, colour), (~is_solved, "none")):
             ax.scatter(
-                updates[chosen], heights[chosen], s=50, facecolors=face, edgecolors=colour, zorder=2
+                updates[chosen], heights[chosen], s=40, facecolors=face, edgecolors=colour, zorder=2
             )
     ax.set_yticks(range(len(cells)), [plotting.text(*_NAMES[cell]) for cell in cells])
     ax.set_ylim(len(cells) - 0.5, -0.5)
     ax.set_xlim(left=0)
     ax.set_xlabel(plotting.text("updates to solve it", "解くまでの更新回数"))
-    ax.set_title(plotting.text(f"lag {lag}", f"ラグ{lag}"))
+    ax.set_title(
+        plotting.text(f"lag {lag}; black: LSTM less a gate", f"ラグ{lag}(黒:ゲートを除いたLSTM)")
+    )
 
 
 def report(found: Results) -> str:

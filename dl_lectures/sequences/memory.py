@@ -20,7 +20,7 @@ from dl_lectures.learner import Data, Key, Learner, Metrics, shard_batch
 from dl_lectures.sequences.cells import CELLS, CellName
 
 _JUDGED_SEQUENCES = 2_000
-_EVAL_SEQUENCES = 512
+_EVAL_SEQUENCES = 256
 # Mean squared error, 6 % of what is left of one who remembers nothing; share of wrong answers.
 SOLVED_ERROR = {"adding": 0.01, "temporal_order": 0.01, "copy": 0.01}
 
