@@ -20,6 +20,20 @@ from dl_lectures.reporting.results import Results
 from dl_lectures.training import devices, trainer
 from dl_lectures.training.options import FREE_TO_CHANGE, Options
 
+# Recurrent cells as figures and reports call them, in English and Japanese.
+CELL_LABELS = {
+    "rnn": ("tanh RNN", "tanh RNN"),
+    "relu": ("ReLU RNN", "ReLU RNN"),
+    "irnn": ("IRNN", "IRNN"),
+    "gru": ("GRU", "GRU"),
+    "lstm": ("LSTM", "LSTM"),
+    "min_gru": ("minGRU", "minGRU"),
+    "min_lstm": ("minLSTM", "minLSTM"),
+    "lstm_no_input_gate": ("LSTM, no input gate", "LSTM,入力ゲートなし"),
+    "lstm_no_forget_gate": ("LSTM, no forget gate", "LSTM,忘却ゲートなし"),
+    "lstm_no_output_gate": ("LSTM, no output gate", "LSTM,出力ゲートなし"),
+}
+
 
 @dataclasses.dataclass(frozen=True)
 class Preset:

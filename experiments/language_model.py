@@ -185,7 +185,7 @@ def claims(found: Results) -> tuple[Claim, ...]:
     """Thresholds were set before the runs."""
     nats = np.array(found.metrics["nll_nats_per_char"].per_seed)
     ngrams = found.arrays["ngram_nats_per_char"]
-    cell = found.extra["cell"].upper()
+    cell = common.CELL_LABELS[found.extra["cell"]][0]
     return (
         claims_lib.at_most(
             id="language_model_beats_ngrams",
@@ -216,7 +216,7 @@ def figure(found: Results) -> Any:
     figure, ax = plotting.subplots()
     steps, nats = found.arrays["steps"], found.arrays["nll_nats_per_char"]
     ngrams = found.arrays["ngram_nats_per_char"]
-    cell = found.extra["cell"].upper()
+    cell = common.CELL_LABELS[found.extra["cell"]][0]
     plotting.band(ax, steps, nats, plotting.text(f"{cell}, unseen text", f"{cell}(未知の文)"))
     for order, value in enumerate(ngrams, start=1):
         plotting.reference_line(ax, value, f"{order}-gram {value:.2f}")
@@ -242,7 +242,7 @@ def figure(found: Results) -> Any:
 def report(found: Results) -> str:
     """The table, what it wrote, and what to try next."""
     metric = found.metrics["nll_nats_per_char"]
-    cell = found.extra["cell"].upper()
+    cell = common.CELL_LABELS[found.extra["cell"]][0]
     interval = ""
     if metric.ci95[0] is not None:
         half = (metric.ci95[1] - metric.ci95[0]) / 2

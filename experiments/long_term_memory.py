@@ -273,20 +273,6 @@ def _claims_of(found: Results, problem: str, lag: int) -> list[Claim]:
     return judged
 
 
-_NAMES = {
-    "rnn": ("tanh RNN", "tanh RNN"),
-    "relu": ("ReLU RNN", "ReLU RNN"),
-    "irnn": ("IRNN", "IRNN"),
-    "gru": ("GRU", "GRU"),
-    "lstm": ("LSTM", "LSTM"),
-    "min_gru": ("minGRU", "minGRU"),
-    "min_lstm": ("minLSTM", "minLSTM"),
-    "lstm_no_input_gate": ("no input gate", "入力ゲートなし"),
-    "lstm_no_forget_gate": ("no forget gate", "忘却ゲートなし"),
-    "lstm_no_output_gate": ("no output gate", "出力ゲートなし"),
-}
-
-
 def figure(found: Results) -> Any:
     """Who solves it at which lag, with what error, and after how many updates; of each problem."""
     problems = found.extra["problems"]
@@ -352,7 +338,7 @@ def _draw_shares(ax: Any, found: Results, problem: str) -> None:
             100 * np.abs(bounds.T - shares),
             marker="o",
             capsize=4,
-            label=plotting.text(*_NAMES[cell]),
+            label=plotting.text(*common.CELL_LABELS[cell]),
             linestyle=_DASHES.get(cell, "-"),
             color=_COLOURS.get(cell, plotting.BLACK),
         )
@@ -424,7 +410,7 @@ def _draw_updates(ax: Any, found: Results, problem: str) -> None:
             ax.scatter(
                 updates[chosen], heights[chosen], s=40, facecolors=face, edgecolors=colour, zorder=2
             )
-    ax.set_yticks(range(len(cells)), [plotting.text(*_NAMES[cell]) for cell in cells])
+    ax.set_yticks(range(len(cells)), [plotting.text(*common.CELL_LABELS[cell]) for cell in cells])
     ax.set_ylim(len(cells) - 0.5, -0.5)
     ax.set_xlim(left=0)
     ax.set_xlabel(plotting.text("updates to solve it", "解くまでの更新回数"))
@@ -445,7 +431,7 @@ def report(found: Results) -> str:
             f"  {'':24}" + "".join(f"{lag:>14}" for lag in lags),
         ]
         for cell in dict.fromkeys(row["cell"] for row in rows):
-            row = f"  {_NAMES[cell][0]:24}"
+            row = f"  {common.CELL_LABELS[cell][0]:24}"
             for lag in lags:
                 row += f"{_entry(found, problem, cell, lag):>14}"
             lines.append(row)

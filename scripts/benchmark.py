@@ -20,7 +20,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -33,13 +33,13 @@ import rich.table
 from dl_lectures.generative import vae
 from dl_lectures.learner import Data, Learner, Metrics, shard_batch
 from dl_lectures.rl import dqn
-from dl_lectures.sequences import gru, irnn, language_model, lstm, recurrence, rnn
+from dl_lectures.sequences import language_model, recurrence
+from dl_lectures.sequences.cells import CELLS
 from dl_lectures.training import devices, trainer
 from dl_lectures.training.options import Options
 
 Work = Callable[[], float]  # does the work of one repetition to its end; returns a loss or so
 
-CELLS = {"rnn": rnn, "irnn": irnn, "gru": gru, "lstm": lstm}
 NUM_SYMBOLS = 96  # V
 BATCH_SIZE = 64  # B
 NUM_UNROLL = 64  # T
@@ -190,6 +190,33 @@ def lookup_row(cell_name: str, num_hidden: int, num_steps: int) -> Row:
     )
 
 
+def time_row(cell_name: str, num_unroll: int, form: recurrence.Form | None = None) -> Row:
+    """What it costs that an unrolled net is as deep as its sequence: one layer on one device."""
+    cell, num_hidden, batch_size = CELLS[cell_name], 128, 16
+    options = {"form": form} if form else {}
+    depth = recurrence.depth(num_unroll, form or "sequential")
+
+    def ours() -> Work:
+        params = cell.init(jax.random.key(0), num_hidden, num_hidden)
+        xs = jax.random.normal(jax.random.key(1), (num_unroll, batch_size, num_hidden))
+
+        def loss(params: Any, xs: jax.Array) -> jax.Array:
+            return (cell.apply(params, xs, **options)[1] ** 2).mean()
+
+        step = jax.jit(jax.value_and_grad(loss, (0, 1)))
+        return lambda: float(jax.block_until_ready(step(params, xs))[0])
+
+    return Row(
+        description=f"{cell_name.upper()} forward and gradient, T {num_unroll:,}, B {batch_size}, "
+        f"H {num_hidden}, {form or 'sequential'}: {depth:,} dependent steps",
+        count=1,
+        unit="step",
+        size=batch_size * num_unroll,
+        thing="time step",
+        ours=ours,
+    )
+
+
 def scan_canary() -> Row:
     """Some releases of jaxlib copy the whole stack at each step: 13 s (jax issue 40101)."""
     num_steps = 100_000
@@ -336,6 +363,18 @@ ROWS: dict[str, Callable[[], Row]] = {
     "lstm_512_lookup": functools.partial(lookup_row, "lstm", 512, num_steps=3),
     "rnn_128": functools.partial(recurrent_row, "rnn", 128, num_steps=30),
     "gru_128": functools.partial(recurrent_row, "gru", 128, num_steps=20),
+    "time_lstm_64": functools.partial(time_row, "lstm", 64),
+    "time_min_gru_64": functools.partial(time_row, "min_gru", 64, "sequential"),
+    "time_min_gru_parallel_64": functools.partial(time_row, "min_gru", 64, "parallel"),
+    "time_lstm_512": functools.partial(time_row, "lstm", 512),
+    "time_min_gru_512": functools.partial(time_row, "min_gru", 512, "sequential"),
+    "time_min_gru_parallel_512": functools.partial(time_row, "min_gru", 512, "parallel"),
+    "time_lstm_2048": functools.partial(time_row, "lstm", 2_048),
+    "time_min_gru_2048": functools.partial(time_row, "min_gru", 2_048, "sequential"),
+    "time_min_gru_parallel_2048": functools.partial(time_row, "min_gru", 2_048, "parallel"),
+    "time_lstm_8192": functools.partial(time_row, "lstm", 8_192),
+    "time_min_gru_8192": functools.partial(time_row, "min_gru", 8_192, "sequential"),
+    "time_min_gru_parallel_8192": functools.partial(time_row, "min_gru", 8_192, "parallel"),
     "vae": vae_row,
     "dqn_1": functools.partial(dqn_row, 1, num_steps=2_000),
     "dqn_8": functools.partial(dqn_row, 8, num_steps=500),

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any, Literal, NamedTuple
 
-from dl_lectures.sequences import gru, irnn, lstm, rnn
+from dl_lectures.sequences import gru, irnn, lstm, min_gru, min_lstm, rnn
 
 CellName = Literal[
     "rnn",
@@ -15,6 +15,8 @@ CellName = Literal[
     "lstm_no_input_gate",
     "lstm_no_forget_gate",
     "lstm_no_output_gate",
+    "min_gru",
+    "min_lstm",
 ]
 
 
@@ -60,4 +62,6 @@ CELLS: dict[str, Cell] = {
     "lstm_no_input_gate": without_gate("i"),
     "lstm_no_forget_gate": without_gate("f"),
     "lstm_no_output_gate": without_gate("o"),
+    "min_gru": of_module(min_gru),
+    "min_lstm": of_module(min_lstm),
 }

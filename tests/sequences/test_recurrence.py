@@ -10,9 +10,16 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from dl_lectures.sequences import gru, irnn, lstm, recurrence, rnn
+from dl_lectures.sequences import gru, irnn, lstm, min_gru, min_lstm, recurrence, rnn
 
-CELLS = {"rnn": rnn, "irnn": irnn, "gru": gru, "lstm": lstm}
+CELLS = {
+    "rnn": rnn,
+    "irnn": irnn,
+    "gru": gru,
+    "lstm": lstm,
+    "min_gru": min_gru,
+    "min_lstm": min_lstm,
+}
 T, B, D, H = 5, 4, 3, 6
 
 
