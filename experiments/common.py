@@ -162,7 +162,7 @@ def run_parts(options: Options, works: Mapping[str, Callable[[Options], Results]
         _join_logs(pathlib.Path(options.workdir), list(works))
     seconds: dict[str, float] = {}
     for part in found.values():
-        seconds = {k: round(seconds.get(k, 0.0) + v, 3) for k, v in part.seconds.items()}
+        seconds |= {k: round(seconds.get(k, 0.0) + v, 3) for k, v in part.seconds.items()}
     hashes = "".join(part.state_sha256 for part in found.values())
     return Parts(found, options.steps, seconds, hashlib.sha256(hashes.encode()).hexdigest())
 
