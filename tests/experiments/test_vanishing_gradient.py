@@ -135,7 +135,8 @@ def test_gradients_without_a_slope_count():
     norms[1:, 0] = -np.inf  # zero at once
     norms[:, 1] = np.nan  # the forward pass overflowed
     np.testing.assert_allclose(
-        vanishing_gradient.decades_lost(found, "start", "rnn"), [100.0, -100.0, 2.0 * 1.02]
+        vanishing_gradient.decades_lost(found, "start", "rnn")[[0, 1, -1]],
+        [100.0, -100.0, 2.0 * 1.02],
     )
 
 
