@@ -32,7 +32,7 @@ def test_claims_hold_for_a_good_net_and_fail_for_a_bad_one():
     good = {
         "text__half_life_10": [1.0, 1.0],
         "text__half_life_90": [9.0, 9.1],
-        "adding__half_life_90": [50.0, 51.0],
+        "adding__half_life_longest": [50.0, 51.0],
         "text__forget_gate_at_newline": [0.3, 0.31],
         "text__forget_gate_elsewhere": [0.7, 0.7],
         "text__octaves_off": [0.1, 0.11],
@@ -43,7 +43,7 @@ def test_claims_hold_for_a_good_net_and_fail_for_a_bad_one():
     bad = {
         "text__half_life_10": [1.0, 1.0],
         "text__half_life_90": [2.0, 2.1],
-        "adding__half_life_90": [10.0, 11.0],
+        "adding__half_life_longest": [10.0, 11.0],
         "text__forget_gate_at_newline": [0.7, 0.7],
         "text__forget_gate_elsewhere": [0.7, 0.7],
         "text__octaves_off": [2.1, 2.11],
