@@ -3,7 +3,14 @@
     python -m experiments.long_term_memory --preset=quick --workdir=runs/long_term_memory
 
 Trains nets on problems whose answer lies far back and counts the seeds that solve them, against the
-lag: the tanh RNN, the IRNN, the GRU, the LSTM, and LSTMs that lack a gate. COST_AND_RESULT
+lag: the tanh RNN, the IRNN, the GRU, the LSTM, and LSTMs that lack a gate.
+
+quick: the adding problem, 16 seeds, 19 runs, COST. Seeds that solve it at lag 10, 20, 40 and
+60: LSTM and GRU all; tanh RNN 16, 13, 0, 0; IRNN 16, 5, 9, 5. At lag 40 an LSTM takes 560 updates, one
+without its input gate 3.3 times as many, without its forget gate 2.0 +- 0.8 (two seeds do not
+solve it; too few seeds for a verdict against the 1.5 that are claimed) and without its output gate
+1.2: that claim fails, since a sum that is asked for once needs no gate to keep it quiet.
+full: all problems, lags to 500 and 64 seeds take hours; --problems, --cells and --lags choose.
 
 Problems: adding (Le, Jaitly & Hinton, 2015, arXiv:1504.00941, after experiment 4 of Hochreiter &
 Schmidhuber, 1997), temporal order (experiment 6a there) and copy (Arjovsky et al., 2016).
@@ -121,7 +128,7 @@ PRESETS = {
     ),
     "quick": common.Preset(
         Config(),
-        num_seeds=32,
+        num_seeds=16,
         steps=3_000,
         log_every=100,
         eval_every=100,
