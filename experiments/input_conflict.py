@@ -11,11 +11,11 @@ solves the problem, and nothing is left to push. The same for the output weight:
 when a marker asks, and to be silent else. Eight runs: either weight, without and with its gate, in
 the slide's alphabet, and where every seed draws alphabet, codes and length.
 
-quick, 256 seeds a run: below 40 s on 2 cores. Expect that without a gate 8 % (input) and 2 %
-(output) of the gradient survive the sum over time, with magnitudes summed over all updates; that is
-the noise of a batch, and less in a larger one. No seed solves it. With a gate 100 % do, half of
-them within 330 updates, and in random problems 98.8 % (input) and 100 % (output). full, 2,048 seeds
-at half the learning rate, takes minutes: 7 % and 1 % survive; 99.3 % and 100 % solve the slide's
+quick, 256 seeds a run: 25 s on 2 cores. Expect that without a gate 8 % (input) and 2 % (output) of
+the gradient survive the sum over time, with magnitudes summed over all updates; that is the noise
+of a batch, and less in a larger one. No seed solves it. With a gate 100 % do, half of them within
+330 updates, and in random problems 98.8 % (input) and 100 % (output). full, 2,048 seeds at half the
+learning rate, takes 5 to 10 minutes: 7 % and 1 % survive; 99.3 % and 100 % solve the slide's
 problem with a gate, 98.6 % and 100 % random ones.
 
 What the slide does not say, and the runs show:

@@ -5,7 +5,7 @@
 Trains nets on problems whose answer lies far back and counts the seeds that solve them, against the
 lag: the tanh RNN, the IRNN, the GRU, the LSTM, and LSTMs that lack a gate.
 
-quick: the adding problem, 16 seeds, 19 runs, COST. Seeds that solve it at
+quick: the adding problem, 16 seeds, 19 runs in 3.5 minutes on 2 cores. Seeds that solve it at
 lag 10, 20, 40 and 60: LSTM and GRU all; tanh RNN 16, 13, 0, 0; IRNN 16, 5, 9, 5. At lag 40 an LSTM
 takes 560 updates, one without its input gate 3.3 times as many, without its forget gate 2.0 +- 0.8
 (two seeds do not solve it; too few seeds for a verdict on the 1.5 that are claimed) and without its

@@ -4,7 +4,14 @@
 
 Trains an LSTM to predict Japanese text and another to add two marked numbers, draws what their
 gates and cells do, and measures how long each cell remembers: from its forget gate, and by an
-impulse in its memory while the net goes on reading. COST_AND_RESULT
+impulse in its memory while the net goes on reading.
+
+quick: 8 seeds in 3 minutes on 2 cores. Of the cells that read text a tenth have half-lives below
+0.2 characters, half below 0.4, a tenth above 3.6 (+- 0.5). Of those that add over 40 steps nine in
+ten forget within 3.3 steps and one holds the sum: its half-life is 30 +- 16 steps, too uncertain to
+be called longer than 40. An impulse decays as the forget gate says, within 2 % (text) and 9 %
+(adding) in the median cell. That gates shut at the end of a sentence is not settled: 0.46 there and
+0.50 elsewhere.
 
 A half-life is in time steps: characters of text. The impulse's way includes what the cell says,
 and what the other cells and gates make of it; the forget gate's half-life leaves that out.
@@ -368,6 +375,14 @@ def figure(found: Results) -> Any:
         figure.colorbar(image, ax=axes[name], pad=0.01)
     _draw_input_gates(figure, axes["input"], found)
     _draw_curves(axes["curves"], found, cells)
+    plotting.caption(
+        figure,
+        plotting.text(
+            f"The nets of seed {found.seed}. Left: {len(cells)} cells, from the shortest memory to "
+            "the longest; right: those of the longest.",
+            f"シード{found.seed}の網。左:記憶の短い順に{len(cells)}セル,右上:記憶の最も長いもの",
+        ),
+    )
     return figure
 
 

@@ -10,12 +10,11 @@ And the slide's question, what follows 朝 / ごはん / と (breakfast, and): s
 character model of real sentences, the quick one of `experiments.language_model`, and by counting in
 how many of the same sentences each occurs with 朝 or ごはん.
 
-quick: 16 seeds in about 3 minutes on 2 cores (estimated from processor time; other work ran beside
-it). Right answers near and far: bag of words and naive Bayes 50 % exactly, bigram 52 and 55, best
-n-gram 74 and 56, RNN 99.9 and 72 +- 3, LSTM 99.7 and 97.6 +- 0.7: over a distance the plain RNN
-fails. 食べる (eat) is first by counting, 3 sentences against none; by the model only on average,
-0.4 nats ahead, with one of two seeds against it: 2 seeds are inconclusive. On tatoeba, if that is
-there, likewise: 191 sentences against 11, and 0.2 nats.
+quick: 16 seeds in 2.5 minutes on 2 cores. Right answers near and far: bag of words and naive Bayes
+50 % exactly, bigram 52 and 55, best n-gram 74 and 56, RNN 99.9 and 72 +- 3, LSTM 99.7 and 97.6 +-
+0.7: over a distance the plain RNN fails. 食べる (eat) is first by counting, 3 sentences against
+none; by the model only on average, 0.4 nats ahead, with one of two seeds against it: 2 seeds are
+inconclusive. On tatoeba, if that is there, likewise: 191 sentences against 11, and 0.2 nats.
 
 Not from a paper: the sentences are made up, and their language is so small that a net of 64 units
 learns it in a minute. How many nouns and verbs there are, and the nets' settings, were chosen on
