@@ -463,6 +463,8 @@ def main() -> None:
         parser.error(f"no row starts with {args.only}; there are {', '.join(ROWS)}")
     devices.configure(Options(workdir=os.curdir))
     console = rich.console.Console()
+    if not console.is_terminal:  # a file has room
+        console.width = 160
     console.print(machine(), highlight=False)
     timings = {}
     try:
