@@ -1,11 +1,12 @@
 """Statements of the lecture, held against measurements.
 
-A claim compares a mean over seeds with a threshold that was set before the run. It holds when the
-whole 95 % interval of the mean lies on the right side, fails when the whole interval lies on the
-wrong side, and is inconclusive otherwise: more seeds would tell.
+A claim compares a mean over seeds, or the share of seeds that succeed, with a threshold that was
+set before the run. It holds when the whole 95 % interval (Student's of a mean, Wilson's of a share)
+lies on the right side, fails when the whole interval lies on the wrong side, and is inconclusive
+otherwise: more seeds would tell.
 """
 
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -13,6 +14,7 @@ from numpy.typing import ArrayLike
 from dl_lectures.reporting.intervals import summarise, wilson
 
 Verdict = Literal["holds", "fails", "inconclusive"]
+_Interval = tuple[float | None, float | None]
 
 
 class Claim(NamedTuple):
@@ -24,95 +26,83 @@ class Claim(NamedTuple):
     statement_ja: str
     statistic: str  # what `value` is, with its unit and the side of `threshold` that is claimed
     value: float  # the mean over seeds
-    ci95: tuple[float | None, float | None]  # of the mean; (None, None) for a single seed
+    ci95: _Interval  # of it; (None, None) for the mean of a single seed
     threshold: float
     verdict: Verdict
 
 
-def at_most(
-    *,
-    id: str,
-    slides: tuple[int, ...],
-    statement_en: str,
-    statement_ja: str,
-    statistic: str,
-    per_seed: ArrayLike,
-    threshold: float,
-) -> Claim:
+def at_most(*, statistic: str, per_seed: ArrayLike, threshold: float, **words: Any) -> Claim:
     """The claim that the mean over seeds of `per_seed`, [S], is at most `threshold`.
 
+    Args:
+        statistic: what is measured, with its unit.
+        per_seed: its values.
+        threshold: as it was set before the run.
+        **words: `id`, `slides`, `statement_en` and `statement_ja` of the Claim.
+
     Raises:
         ValueError: a value of `per_seed` is not finite.
     """
     value, ci95, _ = summarise(per_seed)
-    verdict = _verdict_at_most(ci95, threshold)
-    statistic = f"{statistic} <= {threshold:g}"
-    return Claim(id, slides, statement_en, statement_ja, statistic, value, ci95, threshold, verdict)
+    return _claim_at_most(statistic, value, ci95, threshold, words)
 
 
-def at_least(
-    *,
-    id: str,
-    slides: tuple[int, ...],
-    statement_en: str,
-    statement_ja: str,
-    statistic: str,
-    per_seed: ArrayLike,
-    threshold: float,
-) -> Claim:
+def at_least(*, statistic: str, per_seed: ArrayLike, threshold: float, **words: Any) -> Claim:
     """The claim that the mean over seeds of `per_seed`, [S], is at least `threshold`.
 
-    Raises:
-        ValueError: a value of `per_seed` is not finite.
+    Arguments and errors are those of `at_most`.
     """
     value, ci95, _ = summarise(per_seed)
-    low, high = ci95
-    mirrored = (None, None) if low is None else (-high, -low)
-    verdict = _verdict_at_most(mirrored, -threshold)
-    statistic = f"{statistic} >= {threshold:g}"
-    return Claim(id, slides, statement_en, statement_ja, statistic, value, ci95, threshold, verdict)
+    return _claim_at_least(statistic, value, ci95, threshold, words)
 
 
-def share_at_least(
-    *,
-    id: str,
-    slides: tuple[int, ...],
-    statement_en: str,
-    statement_ja: str,
-    statistic: str,
-    per_seed: ArrayLike,
-    threshold: float,
-) -> Claim:
-    """The claim that at least the share `threshold` of seeds succeeds, by Wilson's interval.
-
-    Raises:
-        ValueError: an entry of `per_seed`, [S], is neither 0 nor 1.
-    """
-    value, ci95 = _share(per_seed)
-    verdict = _verdict_at_most((-ci95[1], -ci95[0]), -threshold)
-    statistic = f"{statistic} >= {threshold:g}"
-    return Claim(id, slides, statement_en, statement_ja, statistic, value, ci95, threshold, verdict)
-
-
-def share_at_most(
-    *,
-    id: str,
-    slides: tuple[int, ...],
-    statement_en: str,
-    statement_ja: str,
-    statistic: str,
-    per_seed: ArrayLike,
-    threshold: float,
-) -> Claim:
+def share_at_most(*, statistic: str, per_seed: ArrayLike, threshold: float, **words: Any) -> Claim:
     """The claim that at most the share `threshold` of seeds succeeds, by Wilson's interval.
 
+    Arguments are those of `at_most`.
+
     Raises:
         ValueError: an entry of `per_seed`, [S], is neither 0 nor 1.
     """
     value, ci95 = _share(per_seed)
-    verdict = _verdict_at_most(ci95, threshold)
-    statistic = f"{statistic} <= {threshold:g}"
-    return Claim(id, slides, statement_en, statement_ja, statistic, value, ci95, threshold, verdict)
+    return _claim_at_most(statistic, value, ci95, threshold, words)
+
+
+def share_at_least(*, statistic: str, per_seed: ArrayLike, threshold: float, **words: Any) -> Claim:
+    """The claim that at least the share `threshold` of seeds succeeds, by Wilson's interval.
+
+    Arguments are those of `at_most`, errors those of `share_at_most`.
+    """
+    value, ci95 = _share(per_seed)
+    return _claim_at_least(statistic, value, ci95, threshold, words)
+
+
+def _claim_at_most(
+    statistic: str, value: float, ci95: _Interval, threshold: float, words: dict[str, Any]
+) -> Claim:
+    return Claim(
+        statistic=f"{statistic} <= {threshold:g}",
+        value=value,
+        ci95=ci95,
+        threshold=threshold,
+        verdict=_verdict_at_most(ci95, threshold),
+        **words,
+    )
+
+
+def _claim_at_least(
+    statistic: str, value: float, ci95: _Interval, threshold: float, words: dict[str, Any]
+) -> Claim:
+    low, high = ci95
+    mirrored = (None, None) if low is None else (-high, -low)
+    return Claim(
+        statistic=f"{statistic} >= {threshold:g}",
+        value=value,
+        ci95=ci95,
+        threshold=threshold,
+        verdict=_verdict_at_most(mirrored, -threshold),
+        **words,
+    )
 
 
 def _share(per_seed: ArrayLike) -> tuple[float, tuple[float, float]]:
@@ -122,7 +112,7 @@ def _share(per_seed: ArrayLike) -> tuple[float, tuple[float, float]]:
     return float(values.mean()), wilson(int(values.sum()), values.size)
 
 
-def _verdict_at_most(ci95: tuple[float | None, float | None], threshold: float) -> Verdict:
+def _verdict_at_most(ci95: _Interval, threshold: float) -> Verdict:
     """The verdict on "at most", from the interval; a value at the threshold keeps the claim."""
     low, high = ci95
     if low is None or high is None:

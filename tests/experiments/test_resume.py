@@ -16,6 +16,7 @@ FLAGS = {
     "language_model": ("--steps=240",),
     "vae": ("--steps=600",),
     "dqn": ("--steps=600",),
+    "long_term_memory": ("--steps=400",),  # of several parts
 }
 
 
@@ -27,8 +28,15 @@ def start(experiment, workdir):
 
 
 def newest_checkpoint(workdir):
-    names = os.listdir(workdir / "checkpoints") if (workdir / "checkpoints").is_dir() else []
-    return max((int(name) for name in names if name.isdigit()), default=-1)
+    """Steps of the newest checkpoint, those of all parts added up; -1 before the first."""
+    folders = [workdir / "checkpoints", *workdir.glob("parts/*/checkpoints")]
+    steps = [
+        max((int(name) for name in os.listdir(folder) if name.isdigit()), default=-1)
+        for folder in folders
+        if folder.is_dir()
+    ]
+    known = [step for step in steps if step >= 0]
+    return sum(known) if known else -1
 
 
 def run_until_killed(experiment, workdir, delay):
