@@ -183,7 +183,8 @@ def run(config: Config, options: Options) -> Results:
     name = resolve_dataset(config.dataset)
     works = {cell: functools.partial(_run_roles, config, cell, data) for cell in CELLS}
     text_part = f"text_{name}"
-    works[text_part] = functools.partial(_run_text, config, name)
+    corpus = text.load(name)  # a text that is missing is missed before anything is trained
+    works[text_part] = functools.partial(_run_text, config, corpus)
     parts = common.run_parts(options, works)
     of_text = parts.found[text_part]
     return results.make(
@@ -309,7 +310,7 @@ def resolve_dataset(name: str) -> str:
     return "tatoeba" if is_here else "japanese_sentences"
 
 
-def _run_text(config: Config, name: str, options: Options) -> Results:
+def _run_text(config: Config, corpus: text.Corpus, options: Options) -> Results:
     steps = config.text_steps
     options = dataclasses.replace(
         options,
@@ -319,7 +320,6 @@ def _run_text(config: Config, name: str, options: Options) -> Results:
         eval_every=steps,
         checkpoint_every=min(options.checkpoint_every, steps),
     )
-    corpus = text.load(name)
     learner = text_learner(text_config(config), len(corpus.vocabulary))
     eval_data = (corpus.heldout[:_NUM_SCORED_CHARS], question(corpus.vocabulary))
     trained = trainer.train(learner, options, corpus.train, eval_data)
@@ -331,7 +331,7 @@ def _run_text(config: Config, name: str, options: Options) -> Results:
         trained,
         trained.evaluation,
         extra={
-            "text": name,
+            "text": corpus.name,
             "num_text_seeds": config.num_text_seeds,
             "text_steps": steps,
             "num_text_sentences": len(sentences),
