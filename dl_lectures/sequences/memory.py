@@ -96,9 +96,8 @@ def loss_and_error(
 ) -> tuple[jax.Array, jax.Array]:
     """The mean loss and the error that decides, of outputs [K, B, O] and answers [K, B].
 
-    Numbers: half the squared error would do, but papers give the whole: both are the mean squared
-    error. Classes: cross-entropy in nats over all answers, and the share of wrong ones among the
-    last ten (the rest of a copy is blank).
+    Numbers: both are the mean squared error. Classes: cross-entropy in nats over all answers, and
+    the share of wrong ones among the last ten (the rest of a copy is blank).
     """
     if not problem.num_classes:
         mse = ((outputs[..., 0] - answers) ** 2).mean()

@@ -48,11 +48,16 @@ def test_claims_follow_the_seeds():
     assert long_term_memory.claims(good)[2].value == pytest.approx(1.6)
     assert "at lag 40 the LSTM solves it on 90 %" in long_term_memory.report(good)
     bad = results_of(
-        {"lstm": none, "rnn": all_of, "lstm_no_forget_gate": all_of},
+        {"lstm": 12 * [0.0] + 4 * [1.0], "rnn": all_of, "lstm_no_forget_gate": all_of},
         {"lstm": 16 * [3_000], "rnn": 16 * [500], "lstm_no_forget_gate": 16 * [3_000]},
     )
-    assert [claim.verdict for claim in long_term_memory.claims(bad)] == 3 * ["fails"]
+    assert [claim.verdict for claim in long_term_memory.claims(bad)] == 2 * ["fails"]
     assert "at lag" not in long_term_memory.report(bad)
+    useless = results_of(
+        {"lstm": all_of, "rnn": none, "lstm_no_forget_gate": all_of},
+        {"lstm": 16 * [500], "rnn": 16 * [3_000], "lstm_no_forget_gate": 16 * [510]},
+    )
+    assert long_term_memory.claims(useless)[2].verdict == "fails"
 
 
 def test_grid_has_every_net_at_every_lag_and_ablations_at_theirs():
