@@ -5,7 +5,7 @@ import dataclasses
 import hashlib
 import json
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -79,7 +79,7 @@ def of_first_seed(tree: Any) -> Any:
         lambda tree: jax.tree.map(lambda leaf: leaf[0], tree),
         out_shardings=devices.everywhere(mesh),
     )
-    return jax.tree.map(lambda leaf: np.asarray(leaf.addressable_data(0)), first(tree))
+    return devices.on_host(first(tree))
 
 
 def execute(module: ModuleType, config: Any, options: Options) -> Results:
@@ -122,7 +122,7 @@ def of_all_seeds(tree: Any) -> Any:
     """
     mesh = jax.tree.leaves(tree)[0].sharding.mesh
     whole = jax.jit(lambda tree: tree, out_shardings=devices.everywhere(mesh))(tree)
-    return jax.tree.map(lambda leaf: np.asarray(leaf.addressable_data(0)), whole)
+    return devices.on_host(whole)
 
 
 class Parts(NamedTuple):
@@ -132,6 +132,14 @@ class Parts(NamedTuple):
     step: int
     seconds: dict[str, float]  # sums
     state_sha256: str  # over those of the parts
+
+    def metrics(self, names: Collection[str] | None = None) -> dict[str, np.ndarray]:
+        """The metrics of the parts of these names, or of all, [S], as `NAME/METRIC`."""
+        return {
+            f"{name}/{metric}": self.found[name].per_seed(metric)
+            for name in (self.found if names is None else names)
+            for metric in self.found[name].metrics
+        }
 
 
 def run_parts(options: Options, works: Mapping[str, Callable[[Options], Results]]) -> Parts:

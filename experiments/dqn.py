@@ -112,7 +112,7 @@ def random_return(environment: environments.Environment, seed: int) -> float:
 
 def claims(found: Results) -> tuple[Claim, ...]:
     """Thresholds were set before the runs; the absolute one is known for CartPole only."""
-    returns = np.array(found.metrics["greedy_return"].per_seed)
+    returns = found.per_seed("greedy_return")
     env = found.extra["env"]
     judged = [
         claims_lib.at_least(

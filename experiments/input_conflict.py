@@ -110,12 +110,19 @@ def run(config: Config, options: Options) -> Results:
         )
         works[part_name(conflict, gate, alphabet)] = _work(unit)
     parts = common.run_parts(options, works)
-    metrics, arrays = {}, {}
-    for name, part in parts.found.items():
-        metrics |= {f"{name}/{key}": metric.per_seed for key, metric in part.metrics.items()}
-        arrays |= {f"{name}/{key}": array for key, array in part.arrays.items()}
-    extra = {"length": config.length}
-    return results.make("input_conflict", SLIDES, options, parts, metrics, extra, arrays)
+    return results.make(
+        "input_conflict",
+        SLIDES,
+        options,
+        parts,
+        parts.metrics(),
+        extra={"length": config.length},
+        arrays={
+            f"{name}/{array}": value
+            for name, part in parts.found.items()
+            for array, value in part.arrays.items()
+        },
+    )
 
 
 def _work(unit: carousel.Config) -> Callable[[Options], Results]:
@@ -166,7 +173,7 @@ def pushes_by_step(
 
     everywhere = devices.everywhere(state.t.sharding.mesh)
     found = jax.jit(of_all, out_shardings=everywhere)(state.halfway, state.problem)
-    return tuple(np.asarray(x.addressable_data(0)) for x in found)
+    return devices.on_host(found)
 
 
 _WORDS = {  # of the claims, in English and Japanese
@@ -196,7 +203,7 @@ def claims(found: Results) -> tuple[Claim, ...]:
 
 def _claims_of(found: Results, conflict: str) -> tuple[Claim, ...]:
     def of(gate: bool, alphabet: str, metric: str) -> np.ndarray:
-        return _reader(found, part_name(conflict, gate, alphabet))(metric)
+        return found.per_seed(f"{part_name(conflict, gate, alphabet)}/{metric}")
 
     en, ja, task_en, task_ja = _WORDS[conflict]
     return (
@@ -387,13 +394,13 @@ def _draw_stall(ax: Any, found: Results) -> None:
         ("output", True, _OUTPUT_GATE, "^"),
     ):
         name = part_name(conflict, gate, "random")
-        lengths = np.array(found.metrics[f"{name}/length"].per_seed)
-        errors = np.array(found.metrics[f"{name}/relative_error"].per_seed)
+        lengths = found.per_seed(f"{name}/length")
+        errors = found.per_seed(f"{name}/relative_error")
         aside = 0.14 if conflict == "output" else -0.14
         ax.plot(lengths + aside, errors, marker, color=color, markersize=6, clip_on=False)
         greatest = max(greatest, lengths.max())
         if gate:
-            solved += found.metrics[f"{name}/solved"].per_seed
+            solved.extend(found.per_seed(f"{name}/solved"))
     lengths = np.linspace(1.5, greatest + 0.5, 100)
     ax.plot(lengths, carousel.stalled_error(lengths), "--", color=plotting.BLACK, linewidth=1.5)
     small = {"fontsize": plotting.SMALL_POINTS, "ha": "right", "va": "center"}
@@ -420,17 +427,22 @@ def report(found: Results) -> str:
         "weight  gate alphabet   solved                updates  survives  oppose  error/(1-1/T)",
     ]
     for conflict, alphabet, gate in itertools.product(CONFLICTS, ALPHABETS, (False, True)):
-        of = _reader(found, part_name(conflict, gate, alphabet))
-        num_solved = int(of("solved").sum())
+        solved, solved_at, survives, opposing, error, length = (
+            found.per_seed(f"{part_name(conflict, gate, alphabet)}/{metric}")
+            for metric in (
+                *("solved", "solved_at_update", "surviving_share", "opposing_share"),
+                *("relative_error", "length"),
+            )
+        )
+        num_solved = int(solved.sum())
         low, high = intervals.wilson(num_solved, found.num_seeds)
-        solved_at = of("solved_at_update")[of("solved") > 0]
-        updates = f"{np.median(solved_at):.0f}" if num_solved else "-"
-        of_stall = (of("relative_error") / carousel.stalled_error(of("length"))).mean()
+        updates = f"{np.median(solved_at[solved > 0]):.0f}" if num_solved else "-"
+        of_stall = (error / carousel.stalled_error(length)).mean()
         lines.append(
             f"{conflict:8}{'yes' if gate else 'no':5}{alphabet:11}"
             f"{100 * num_solved / found.num_seeds:5.1f} % ({100 * low:.1f} to {100 * high:.1f})"
-            f"{updates:>9}{100 * of('surviving_share').mean():8.1f} %"
-            f"{100 * of('opposing_share').mean():6.0f} %{of_stall:13.4f}"
+            f"{updates:>9}{100 * survives.mean():8.1f} %"
+            f"{100 * opposing.mean():6.0f} %{of_stall:13.4f}"
         )
     lines += ["", f"pushes on the input weight by {carousel.SLIDE_SEQUENCE} alone (seeds' median)"]
     for gate, words in ((False, "no gate, stalled"), (True, "gate, halfway")):
@@ -440,11 +452,6 @@ def report(found: Results) -> str:
     preset = "full" if found.preset == "quick" else "quick"
     lines += ["", f"next: python -m experiments.input_conflict --preset={preset}"]
     return "\n".join(lines)
-
-
-def _reader(found: Results, name: str) -> Callable[[str], np.ndarray]:
-    """A part's metrics, [S], by name."""
-    return lambda metric: np.array(found.metrics[f"{name}/{metric}"].per_seed)
 
 
 if __name__ == "__main__":

@@ -186,7 +186,7 @@ def write(
 
 def claims(found: Results) -> tuple[Claim, ...]:
     """Thresholds were set before the runs."""
-    nats = np.array(found.metrics["nll_nats_per_char"].per_seed)
+    nats = found.per_seed("nll_nats_per_char")
     ngrams = found.arrays["ngram_nats_per_char"]
     cell = common.CELL_LABELS[found.extra["cell"]][0]
     return (

@@ -156,17 +156,12 @@ def run(config: Config, options: Options) -> Results:
     parts = common.run_parts(
         options, {name: functools.partial(_run_one, part) for name, part in runs.items()}
     )
-    metrics = {
-        f"{name}/{metric}": part.metrics[metric].per_seed
-        for name, part in parts.found.items()
-        for metric in ("solved", "updates_to_solve", "error")
-    }
     return results.make(
         "long_term_memory",
         SLIDES,
         options,
         parts,
-        metrics,
+        parts.metrics(),
         extra={
             "problems": config.problems.split(","),
             "claim_lag": config.claim_lag,
@@ -174,7 +169,9 @@ def run(config: Config, options: Options) -> Results:
                 name: {"problem": part.problem, "cell": part.cell, "lag": part.lag}
                 for name, part in runs.items()
             },
-            "chance_error": {name: chance_error(part.problem) for name, part in runs.items()},
+            "chance_error": {
+                name: PROBLEMS[name].chance_error for name in config.problems.split(",")
+            },
         },
     )
 
@@ -195,11 +192,6 @@ def _run_one(config: memory.Config, options: Options) -> Results:
     )
 
 
-def chance_error(problem: str) -> float:
-    """The error of one who remembers nothing: mean square, or share of wrong answers."""
-    return {"adding": 1 / 6, "temporal_order": 3 / 4, "copy": 7 / 8}[problem]
-
-
 def claims(found: Results) -> tuple[Claim, ...]:
     """Thresholds were set after pilots with other seeds and before the presets were run."""
     judged = []
@@ -217,7 +209,7 @@ _PROBLEM_WORDS = {
 
 def _claims_of(found: Results, problem: str, lag: int) -> list[Claim]:
     def per_seed(cell: str, metric: str) -> np.ndarray:
-        return np.array(found.metrics[f"{name_of(problem, cell, lag)}/{metric}"].per_seed)
+        return found.per_seed(f"{name_of(problem, cell, lag)}/{metric}")
 
     words_en, words_ja = _PROBLEM_WORDS[problem]
     present = {
@@ -334,7 +326,7 @@ def _draw_shares(ax: Any, found: Results, problem: str) -> None:
     lags_of = _lags_of_cells(found, problem)
     for i, (cell, lags) in enumerate(lags_of.items()):
         names = [name_of(problem, cell, lag) for lag in lags]
-        solved = [int(sum(found.metrics[f"{name}/solved"].per_seed)) for name in names]
+        solved = [int(found.per_seed(f"{name}/solved").sum()) for name in names]
         shares = np.array(solved) / found.num_seeds
         bounds = np.array([intervals.wilson(count, found.num_seeds) for count in solved])
         # Equal shares would hide each other.
@@ -375,7 +367,7 @@ def _draw_errors(ax: Any, found: Results, problem: str) -> None:
             linestyle=_DASHES.get(cell, "-"),
             color=_COLOURS.get(cell, plotting.BLACK),
         )
-    chance = chance_error(problem)
+    chance = found.extra["chance_error"][problem]
     ax.axhline(chance, color=plotting.BLACK, linestyle="--", linewidth=1.5)
     words = plotting.text("chance: remembers nothing", "偶然の水準(記憶なし)")
     first = min(lag for some in lags_of.values() for lag in some)
@@ -408,8 +400,8 @@ def _draw_updates(ax: Any, found: Results, problem: str) -> None:
     ]
     for row, cell in enumerate(cells):
         name = name_of(problem, cell, lag)
-        updates = np.array(found.metrics[f"{name}/updates_to_solve"].per_seed)
-        is_solved = np.array(found.metrics[f"{name}/solved"].per_seed) > 0
+        updates = found.per_seed(f"{name}/updates_to_solve")
+        is_solved = found.per_seed(f"{name}/solved") > 0
         # Dots of one row lie apart, in the order of the seeds.
         heights = row + 0.3 * (np.arange(len(updates)) % 5 / 2 - 1)
         colour = _COLOURS.get(cell, plotting.BLACK)
@@ -467,10 +459,10 @@ def _entry(found: Results, problem: str, cell: str, lag: int) -> str:
     name = name_of(problem, cell, lag)
     if f"{name}/solved" not in found.metrics:
         return "-"
-    is_solved = np.array(found.metrics[f"{name}/solved"].per_seed) > 0
+    is_solved = found.per_seed(f"{name}/solved") > 0
     if not is_solved.any():
         return "0"
-    updates = np.array(found.metrics[f"{name}/updates_to_solve"].per_seed)[is_solved]
+    updates = found.per_seed(f"{name}/updates_to_solve")[is_solved]
     return f"{is_solved.sum()} ({np.median(updates):,.0f})"
 
 

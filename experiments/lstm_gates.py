@@ -139,11 +139,7 @@ def run(config: Config, options: Options) -> Results:
         SLIDES,
         options,
         parts,
-        {
-            f"{name}/{metric}": value.per_seed
-            for name, part in parts.found.items()
-            for metric, value in part.metrics.items()
-        },
+        parts.metrics(),
         extra=parts.found["text"].extra | parts.found["adding"].extra,
         arrays={
             f"{name}_{array}": value
@@ -229,20 +225,19 @@ def _run_adding(config: Config, options: Options) -> Results:
 
     over_both = jax.vmap(jax.vmap(read, in_axes=(None, 1)), in_axes=(0, None))
     traces, responses, predicted = jax.jit(over_both)(params, batch.xs)  # [S, N, T or K, H]
+    responses, predicted = np.asarray(responses), np.asarray(predicted)
     f = np.asarray(traces.f)
+    f = f.reshape(len(f), -1, f.shape[-1])  # all sequences as one, [S, N T, H]
     drawn = jax.tree.map(lambda x: x[0, 0], traces)
     return results.make(
         "lstm_gates",
         SLIDES,
         options,
         trained,
-        _summary(f.reshape(len(f), -1, f.shape[-1]), np.asarray(responses), np.asarray(predicted))
+        _summary(f, responses, predicted)
         | {"solved": trained.evaluation["solved"], "error": trained.evaluation["error"]},
         extra={"lag": config.lag},
-        arrays=_arrays(
-            f.reshape(len(f), -1, f.shape[-1]), np.asarray(responses), np.asarray(predicted), drawn
-        )
-        | {"marks": np.asarray(batch.xs[:, 0, 1])},
+        arrays=_arrays(f, responses, predicted, drawn) | {"marks": np.asarray(batch.xs[:, 0, 1])},
     )
 
 
@@ -293,7 +288,7 @@ def claims(found: Results) -> tuple[Claim, ...]:
     """
 
     def per_seed(name: str) -> np.ndarray:
-        return np.array(found.metrics[name].per_seed)
+        return found.per_seed(name)
 
     lag = found.extra["lag"]
     return (

@@ -136,7 +136,7 @@ def draw(net: vae.Model, params: Any, seed: int, x: np.ndarray) -> dict[str, np.
 def claims(found: Results) -> tuple[Claim, ...]:
     """Thresholds were set after two pilot seeds and before the presets were run."""
     baseline = found.extra["independent_pixels_nats_per_image"]
-    negative_elbo = np.array(found.metrics["negative_elbo_nats_per_image"].per_seed)
+    negative_elbo = found.per_seed("negative_elbo_nats_per_image")
     return (
         claims_lib.at_least(
             id="vae_beats_independent_pixels",

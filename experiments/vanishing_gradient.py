@@ -180,11 +180,7 @@ def run(config: Config, options: Options) -> Results:
         SLIDES,
         options,
         parts,
-        {
-            f"{net}/{name}": metric.per_seed
-            for net, part in found.items()
-            for name, metric in part.metrics.items()
-        },
+        parts.metrics(),
         extra={"config": dataclasses.asdict(config)},
         arrays={
             "lags": found["rnn"].arrays["lags"],
@@ -283,10 +279,7 @@ def train_and_measure(config: Config, name: str, options: Options) -> Results:
             jax.vmap(functools.partial(measure, config, name), out_axes=-1, spmd_axis_name="seed"),
             out_shardings=devices.everywhere(mesh),
         )
-        phases = [
-            jax.tree.map(lambda x: np.asarray(x.addressable_data(0)), of_seeds(state))
-            for state in (start, trained.state)
-        ]
+        phases = [devices.on_host(of_seeds(state)) for state in (start, trained.state)]
     measured = Measured(*(np.stack(pair) for pair in zip(*phases, strict=True)))  # [2, L, S]
     metrics = {"mse": trained.evaluation["loss"], "solved": trained.evaluation["solved"]}
     for phase, log10_norms in zip(PHASES, measured.log10_norms, strict=True):
@@ -427,7 +420,7 @@ def claims(found: Results) -> tuple[Claim, ...]:
     """
 
     def fate(name: str, phase: str, what: str) -> np.ndarray:
-        return np.array(found.metrics[f"{name}/{phase}/{what}"].per_seed)
+        return found.per_seed(f"{name}/{phase}/{what}")
 
     def kept(name: str, phase: str) -> np.ndarray:
         return 1 - fate(name, phase, "vanished") - fate(name, phase, "exploded")

@@ -192,11 +192,7 @@ def run(config: Config, options: Options) -> Results:
         SLIDES,
         options,
         parts,
-        {
-            f"{cell}/{metric}": values.per_seed
-            for cell in CELLS
-            for metric, values in parts.found[cell].metrics.items()
-        },
+        parts.metrics(CELLS),
         extra={
             "num_train_words": len(data.train),
             "num_pairs": len(data.near.lengths),
@@ -419,7 +415,7 @@ def claims(found: Results) -> tuple[Claim, ...]:
     """Thresholds were set before the runs."""
 
     def per_seed(cell: str, kind: str) -> np.ndarray:
-        return np.array(found.metrics[f"{cell}/accuracy_{kind}"].per_seed)
+        return found.per_seed(f"{cell}/accuracy_{kind}")
 
     accuracies = found.extra["accuracy"]
     blind = [accuracies[name][kind] for name in ("bag_of_words", "naive_bayes") for kind in KINDS]
@@ -541,7 +537,7 @@ def _draw_accuracies(ax: Any, found: Results) -> None:
     for kind, (label, colour, marker, shift) in shown.items():
         for row, model in enumerate(_MODELS):
             if model in CELLS:
-                values = np.array(found.metrics[f"{model}/accuracy_{kind}"].per_seed)
+                values = found.per_seed(f"{model}/accuracy_{kind}")
             else:
                 values = np.array([found.extra["accuracy"][model][kind]])
             ax.scatter(
@@ -618,7 +614,7 @@ def report(found: Results) -> str:
             means = [100 * extra["accuracy"][name][kind] for kind in KINDS]
         lines.append(f"  {words:24}" + "".join(f"{mean:10.1f}" for mean in means))
     for cell in CELLS:
-        nats = np.array(found.metrics[f"{cell}/lecture_pair_nats"].per_seed)
+        nats = found.per_seed(f"{cell}/lecture_pair_nats")
         lines.append(
             f"{cell.upper()}: {extra['lecture_sentence']} (the dog bites the man) is more plausible"
             f" for {int((nats > 0).sum())} of {found.num_seeds} seeds"

@@ -34,6 +34,7 @@ class Problem(NamedTuple):
     shortest: int  # the least lag
     draw: Callable[[jax.Array, int, int], Batch]  # key, lag, B; the key is consumed
     chance: Callable[[int], float]  # of lag: the loss of one who remembers nothing
+    chance_error: float  # of the same: mean square, or share of wrong answers among the last ten
 
 
 def adding(key: jax.Array, lag: int, batch_size: int) -> Batch:
@@ -91,8 +92,8 @@ def copy(key: jax.Array, lag: int, batch_size: int) -> Batch:
 
 PROBLEMS: dict[str, Problem] = {
     # Always answering 1 leaves the variance of the sum of two uniform numbers.
-    "adding": Problem(2, 0, 2, adding, lambda lag: 1 / 6),
-    "temporal_order": Problem(8, 4, 10, temporal_order, lambda lag: math.log(4)),
+    "adding": Problem(2, 0, 2, adding, lambda lag: 1 / 6, 1 / 6),
+    "temporal_order": Problem(8, 4, 10, temporal_order, lambda lag: math.log(4), 3 / 4),
     # Blanks are known, the symbols are guessed: section 4.1's memoryless strategy.
     "copy": Problem(
         _COPY_ALPHABET + 2,
@@ -100,5 +101,6 @@ PROBLEMS: dict[str, Problem] = {
         1,
         copy,
         lambda lag: _NUM_COPIED * math.log(_COPY_ALPHABET) / (lag + 2 * _NUM_COPIED),
+        1 - 1 / _COPY_ALPHABET,
     ),
 }

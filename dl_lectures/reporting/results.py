@@ -47,6 +47,10 @@ class Results:
     extra: dict[str, Any] = dataclasses.field(default_factory=dict)  # JSON: baselines, samples
     arrays: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
+    def per_seed(self, metric: str) -> np.ndarray:
+        """A metric's values, float64 [S], seeds in increasing order."""
+        return np.array(self.metrics[metric].per_seed, np.float64)
+
     def write(self, workdir: os.PathLike | str) -> None:
         """Writes results.npz, then results.json; each is whole or absent.
 

@@ -3,8 +3,10 @@
 import math
 import os
 import pathlib
+from typing import Any
 
 import jax
+import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from dl_lectures.errors import UsageError
@@ -97,6 +99,11 @@ def over_seeds(mesh: Mesh) -> NamedSharding:
 def everywhere(mesh: Mesh) -> NamedSharding:
     """The same on every device."""
     return NamedSharding(mesh, PartitionSpec())
+
+
+def on_host(tree: Any) -> Any:
+    """Copies arrays that lie `everywhere` to NumPy arrays, in every process."""
+    return jax.tree.map(lambda leaf: np.asarray(leaf.addressable_data(0)), tree)
 
 
 def _first_line(error: Exception) -> str:

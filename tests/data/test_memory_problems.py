@@ -70,12 +70,15 @@ def test_chance_is_what_the_best_constant_answer_earns(name, lag):
         assert ((answers - answers.mean()) ** 2).mean() == pytest.approx(
             problem.chance(lag), rel=0.05
         )
+        assert problem.chance_error == problem.chance(lag)
         return
     nats = 0.0  # a constant law of each answer's own: its entropy
     for row in answers:
         shares = np.bincount(row, minlength=problem.num_classes) / len(row)
         nats -= (shares[shares > 0] * np.log(shares[shares > 0])).sum() / len(answers)
     assert nats == pytest.approx(problem.chance(lag), rel=0.01)
+    likeliest = [np.bincount(row).max() / len(row) for row in answers[-10:]]
+    assert 1 - np.mean(likeliest) == pytest.approx(problem.chance_error, abs=0.02)
 
 
 @pytest.mark.parametrize("name", PROBLEMS)

@@ -54,6 +54,11 @@ def test_parts_are_joined(whole):
         assert seconds == pytest.approx(
             sum(p.seconds[name] for p in parts.found.values()), abs=2e-3
         )
+    metrics = parts.metrics(["fast"])
+    assert metrics.keys() == {"fast/distance"} < parts.metrics().keys()
+    np.testing.assert_array_equal(
+        metrics["fast/distance"], parts.found["fast"].metrics["distance"].per_seed
+    )
     curves = results.read_curves(workdir)
     assert {"slow/loss", "fast/loss", "slow/eval/distance"} <= curves.keys()
     of_part = results.read_curves(workdir / "parts" / "fast")["loss"]
