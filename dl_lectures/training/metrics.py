@@ -150,10 +150,10 @@ class Progress:
     Use it in a `with`.
     """
 
-    def __init__(self, steps: int, first_step: int, silent: bool = False):
+    def __init__(self, steps: int, first_step: int, silent: bool = False, unit: str = "step"):
         """Shows nothing yet. A silent one never does."""
         self._steps, self._first = steps, first_step
-        self._silent = silent
+        self._silent, self._unit = silent, unit
         self._bar = None
         self._seconds: float | None = None  # of training, up to step `first`
         self._last_line = 0.0
@@ -185,18 +185,18 @@ class Progress:
         elif not self._silent:
             print(text, flush=True)
 
-    def update(self, step: int, loss: float, seconds: float) -> None:
-        """Shows the step just done; `seconds` is the time spent on training in all."""
+    def update(self, step: int, seconds: float, words: str = "") -> None:
+        """Shows the step just done; `seconds` is the time spent on steps in all."""
         if self._seconds is None:  # the first chunk warms up
             self._first, self._seconds = step, seconds
             return
         rate = (step - self._first) / max(seconds - self._seconds, 1e-9)
         left = time.strftime("%H:%M:%S", time.gmtime((self._steps - step) / max(rate, 1e-9)))
-        text = f"loss {loss:.4g}  {rate:.3g} steps/s  {left} left"
+        text = "  ".join(filter(None, [words, f"{rate:.3g} {self._unit}s/s", f"{left} left"]))
         if self._bar is not None:
             self._bar.update(self._task, completed=step, text=text)
         elif not self._silent:
             now = time.monotonic()
             if step == self._steps or now - self._last_line >= _SECONDS_BETWEEN_LINES:
                 self._last_line = now
-                print(f"step {step}/{self._steps}  {text}", flush=True)
+                print(f"{self._unit} {step}/{self._steps}  {text}", flush=True)

@@ -1,7 +1,11 @@
-"""SIGINT and SIGTERM as a question that the trainer asks between chunks."""
+"""SIGINT and SIGTERM as a question that a run asks between its chunks."""
 
 import signal
 from types import FrameType
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
 
 _received: list[int] = []
 
@@ -15,6 +19,21 @@ def install() -> None:
 def received() -> bool:
     """Whether a signal has asked the run to stop."""
     return bool(_received)
+
+
+def agree(is_late: bool) -> tuple[bool, bool]:
+    """Whether any process was asked to stop, and whether process 0 finds a checkpoint due.
+
+    All processes get the same answers; each must ask at the same place of its run.
+
+    Args:
+      is_late: whether this process finds a checkpoint due.
+    """
+    stop = received()
+    if jax.process_count() == 1:
+        return stop, is_late
+    answers = multihost_utils.process_allgather(np.array([stop, is_late]))  # [P, 2]
+    return bool(answers[:, 0].any()), bool(answers[0, 1])
 
 
 def _note(number: int, frame: FrameType | None) -> None:

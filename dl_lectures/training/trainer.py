@@ -174,12 +174,13 @@ def _advance_to_the_end(
     is_enough = until is not None and run.evaluated_again() and until(run.evaluation)
     while run.step < options.steps and not is_enough:
         run.advance(checkpoints)
-        progress.update(run.step, run.means()["loss"].mean(), run.seconds["train"])
+        loss = run.means()["loss"].mean()
+        progress.update(run.step, run.seconds["train"], f"loss {loss:.4g}")
         run.log(log)
         if until is not None and run.step % options.eval_every == 0:
             is_enough = until(run.evaluation)
         is_late = 0 < options.checkpoint_seconds < time.monotonic() - last_save
-        stop, is_late = _agree(signals.received(), is_late)
+        stop, is_late = signals.agree(is_late)
         at_end = is_enough or run.step == options.steps
         if stop or is_late or at_end or run.step % options.checkpoint_every == 0:
             log.sync()  # rows come before the checkpoint that a resumed run trims them to
@@ -320,14 +321,6 @@ def _fetch(x: jax.Array) -> np.ndarray:
     if not x.is_fully_addressable:
         x = multihost_utils.process_allgather(x, tiled=True)
     return np.array(x)
-
-
-def _agree(stop: bool, is_late: bool) -> tuple[bool, bool]:
-    """Whether any process was told to stop, and whether process 0 finds a checkpoint due."""
-    if jax.process_count() == 1:
-        return stop, is_late
-    answers = multihost_utils.process_allgather(np.array([stop, is_late]))  # [P, 2]
-    return bool(answers[:, 0].any()), bool(answers[0, 1])
 
 
 def _not_finite(

@@ -80,8 +80,8 @@ def test_other_processes_write_nothing(tmp_path):
 def test_plain_lines_say_step_loss_speed_and_time_left(capsys):
     with metrics.Progress(100, first_step=0) as progress:
         progress.say("compiling")
-        progress.update(1, 5.0, seconds=9.0)  # the first chunk warms up
-        progress.update(51, 2.5, seconds=14.0)
+        progress.update(1, 9.0, "loss 5.0")  # the first chunk warms up
+        progress.update(51, 14.0, "loss 2.5")
     lines = capsys.readouterr().out.splitlines()
     assert lines == ["compiling", "step 51/100  loss 2.5  10 steps/s  00:00:04 left"]
 
@@ -89,6 +89,6 @@ def test_plain_lines_say_step_loss_speed_and_time_left(capsys):
 def test_silent_progress(capsys):
     with metrics.Progress(100, first_step=0, silent=True) as progress:
         progress.say("compiling")
-        progress.update(1, 5.0, seconds=1.0)
-        progress.update(100, 5.0, seconds=2.0)
+        progress.update(1, 1.0, "loss 5.0")
+        progress.update(100, 2.0, "loss 5.0")
     assert capsys.readouterr().out == ""

@@ -1,0 +1,144 @@
+"""What the experiments on bandits share: from policies to curves over time, part by part.
+
+In these experiments --steps is the horizon T, the pulls of a run, and --num_runs how many runs each
+seed averages over: a seed is one repetition of the whole simulation. Nothing is trained, so
+--eval_every and --checkpoint_every have no meaning; checkpoints come with --checkpoint_seconds.
+"""
+
+import functools
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from dl_lectures.bandits import simulate
+from dl_lectures.bandits.policies import Policy
+from dl_lectures.bandits.rewards import Bandit
+from dl_lectures.bandits.simulate import Summary
+from dl_lectures.errors import UsageError
+from dl_lectures.reporting import results
+from dl_lectures.reporting.results import Results
+from dl_lectures.training import blocks, checkpoint, devices, metrics, trainer
+from dl_lectures.training.options import Options
+from experiments import common
+
+_QUANTILES = (0.1, 0.5, 0.9)
+
+
+class Games(NamedTuple):
+    """One sweep: policies of one kind by their labels, on one bandit or each on its own."""
+
+    bandit: Bandit | Sequence[Bandit]
+    policies: Mapping[str, Policy]
+    num_points: int | None = None  # of the curves; see `simulate.simulate`
+    horizon: int | None = None  # None: --steps
+
+
+class _Simulated(NamedTuple):
+    step: int
+    seconds: dict[str, float]
+    state_sha256: str
+
+
+def run(
+    experiment: str,
+    slides: tuple[int, ...],
+    options: Options,
+    num_runs: int,
+    games: Mapping[str, Games],
+) -> common.Parts:
+    """Simulates the sweeps one after the other; a finished one is only read.
+
+    A part's metrics, one value a seed, are PART/LABEL/regret at the horizon, and PART/LABEL/reward
+    and PART/LABEL/optimal of the last tenth of the steps and PART/LABEL/total over all. Its arrays
+    are times [C], and reward, optimal, regret and regret_variance, [V, S, C].
+
+    Raises:
+      UsageError: a number that makes no simulation.
+    """
+    return common.run_parts(
+        options,
+        {
+            name: functools.partial(_simulate, experiment, slides, game, num_runs)
+            for name, game in games.items()
+        },
+    )
+
+
+def _simulate(
+    experiment: str, slides: tuple[int, ...], games: Games, num_runs: int, options: Options
+) -> Results:
+    horizon = games.horizon or options.steps
+    folded = []
+
+    def drive(step: simulate.Fold, tally: simulate.Tally, num_blocks: int) -> simulate.Tally:
+        folded.append(blocks.fold(step, tally, num_blocks, options, f"{horizon}_pulls"))
+        return folded[-1].tally
+
+    mesh = devices.make_mesh(options.num_seeds, options.num_devices)
+    try:
+        summary = simulate.sweep(
+            [jax.random.key(options.seed + i) for i in range(options.num_seeds)],
+            games.bandit,
+            list(games.policies.values()),
+            horizon,
+            num_runs,
+            games.num_points,
+            mesh,
+            drive,
+        )
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    tally, seconds = folded[0]
+    arrays = {
+        name: getattr(summary, name).astype(np.float32)
+        for name in ("reward", "optimal", "regret", "regret_variance")
+    }
+    arrays["times"] = summary.times
+    arrays["quantiles"] = np.stack([summary.quantile(q) for q in _QUANTILES], -1)
+    found = results.make(
+        experiment,
+        slides,
+        options,
+        _Simulated(options.steps, seconds, checkpoint.sha256(tally)),
+        _metrics(summary, list(games.policies)),
+        arrays=arrays,
+    )
+    _log(summary, list(games.policies), options)
+    return found
+
+
+def _metrics(summary: Summary, labels: Sequence[str]) -> dict[str, np.ndarray]:
+    lengths = np.diff(summary.times, prepend=0)
+    is_last = summary.times > 0.9 * summary.times[-1]
+    found = {}
+    for i, label in enumerate(labels):
+        found[f"{label}/regret"] = summary.regret[i, :, -1]
+        found[f"{label}/total"] = (summary.reward[i] * lengths).sum(-1)
+        for name in ("reward", "optimal"):
+            values = getattr(summary, name)[i]
+            found[f"{label}/{name}"] = np.average(
+                values[:, is_last], axis=-1, weights=lengths[is_last]
+            )
+    return found
+
+
+def _log(summary: Summary, labels: Sequence[str], options: Options) -> None:
+    """Writes the curves as lines of metrics.jsonl, one at most every --log_every steps."""
+    seeds = np.arange(options.seed, options.seed + options.num_seeds)
+    workdir = pathlib.Path(options.workdir)
+    with metrics.open_log(workdir, 0, options.tensorboard, trainer.is_primary()) as log:
+        last = 0
+        for point, t in enumerate(summary.times):
+            if t - last < options.log_every and t < summary.times[-1]:
+                continue
+            last = t
+            values = {
+                f"{label}/{name}": getattr(summary, name)[i, :, point]
+                for i, label in enumerate(labels)
+                for name in ("reward", "optimal", "regret")
+            }
+            log.write(int(t), seeds, values)
+        log.sync()
