@@ -7,8 +7,8 @@ seed averages over: a seed is one repetition of the whole simulation. Nothing is
 
 import functools
 import pathlib
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -27,6 +27,18 @@ from experiments import common
 _QUANTILES = (0.1, 0.5, 0.9)
 
 
+def names_of(config: Any, flag: str, known: Collection[str]) -> list[str]:
+    """The names in a field of a configuration, which have commas between; none if it is empty.
+
+    Raises:
+      ValueError: a name is unknown, or stands there twice.
+    """
+    names = [name for name in getattr(config, flag).split(",") if name]
+    if not set(names) <= set(known) or len(set(names)) < len(names):
+        raise ValueError(f"--{flag}={','.join(names)} must name some of {', '.join(known)}, once")
+    return names
+
+
 class Games(NamedTuple):
     """One sweep: policies of one kind by their labels, on one bandit or each on its own."""
 
@@ -36,10 +48,12 @@ class Games(NamedTuple):
     horizon: int | None = None  # None: --steps
 
 
-class _Simulated(NamedTuple):
+class Played(NamedTuple):
+    """What `results.make` wants to know of a run that trains nothing."""
+
     step: int
     seconds: dict[str, float]
-    state_sha256: str
+    state_sha256: str  # of what was found
 
 
 def run(
@@ -71,9 +85,10 @@ def _simulate(
     experiment: str, slides: tuple[int, ...], games: Games, num_runs: int, options: Options
 ) -> Results:
     horizon = games.horizon or options.steps
-    folded = []
+    begun, folded = [], []
 
     def drive(step: simulate.Fold, tally: simulate.Tally, num_blocks: int) -> simulate.Tally:
+        begun.append(True)
         folded.append(blocks.fold(step, tally, num_blocks, options, f"{horizon}_pulls"))
         return folded[-1].tally
 
@@ -90,6 +105,8 @@ def _simulate(
             drive,
         )
     except ValueError as error:
+        if begun:  # a bug, not a number that the user gave
+            raise
         raise UsageError(str(error)) from error
     tally, seconds = folded[0]
     arrays = {
@@ -102,7 +119,7 @@ def _simulate(
         experiment,
         slides,
         options,
-        _Simulated(options.steps, seconds, checkpoint.sha256(tally)),
+        Played(options.steps, seconds, checkpoint.sha256(tally)),
         _metrics(summary, list(games.policies)),
         arrays=arrays,
     )

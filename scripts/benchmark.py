@@ -30,6 +30,8 @@ import rich.console
 import rich.progress
 import rich.table
 
+from dl_lectures.bandits import policies, rewards, simulate, thompson, ucb
+from dl_lectures.bandits.policies import Policy
 from dl_lectures.generative import vae
 from dl_lectures.learner import Data, Learner, Metrics, shard_batch
 from dl_lectures.rl import dqn
@@ -356,6 +358,137 @@ def sampling_row(num_hidden: int, length: int = 1_000) -> Row:
     )
 
 
+BANDIT_ODDS = np.linspace(0.05, 0.95, 10)
+BANDIT_POLICIES: dict[tuple[str, str], Callable[[], Policy]] = {  # as the loops below have them
+    ("epsilon_greedy", "bernoulli"): lambda: policies.epsilon_greedy(0.1, ties="first"),
+    ("epsilon_greedy", "gaussian"): lambda: policies.epsilon_greedy(0.1, ties="first"),
+    ("ucb1", "bernoulli"): ucb.ucb1,
+    ("ucb1", "gaussian"): ucb.ucb1,
+    ("thompson", "bernoulli"): thompson.thompson,
+    ("thompson", "gaussian"): thompson.gaussian_thompson,
+}
+
+
+def numba_bandit(name: str, law: str, horizon: int, num_runs: int) -> Work:
+    """Loops over runs, pulls and arms, compiled by numba for all cores."""
+    import numba
+
+    is_gaussian = law == "gaussian"  # frozen into the compiled loops, like the name
+
+    @numba.njit(fastmath=True)
+    def value(mean, count, log_t):
+        if name == "epsilon_greedy":
+            return mean
+        if name == "ucb1":
+            return mean + np.sqrt(2 * log_t / count) if count > 0 else np.inf
+        if is_gaussian:
+            return np.random.normal(mean * count / (count + 1), 1 / np.sqrt(count + 1))
+        return np.random.beta(1 + mean * count, 1 + count - mean * count)
+
+    @numba.njit(parallel=True, fastmath=True)
+    def play(odds, horizon, num_runs):
+        regret = np.zeros(num_runs)
+        num_arms, best_odds = len(odds), odds.max()
+        for run in numba.prange(num_runs):
+            counts, means = np.zeros(num_arms), np.zeros(num_arms)
+            for t in range(horizon):
+                arm, best, log_t = 0, -np.inf, np.log(max(t, 1))
+                if name == "epsilon_greedy" and np.random.random() < 0.1:
+                    arm = np.random.randint(num_arms)
+                else:
+                    for k in range(num_arms):
+                        x = value(means[k], counts[k], log_t)
+                        if x > best:
+                            arm, best = k, x
+                if is_gaussian:
+                    reward = np.random.normal(odds[arm], 1.0)
+                else:
+                    reward = 1.0 if np.random.random() < odds[arm] else 0.0
+                counts[arm] += 1
+                means[arm] += (reward - means[arm]) / counts[arm]
+                regret[run] += best_odds - odds[arm]
+        return regret.mean()
+
+    play(BANDIT_ODDS, 2, 2)
+    return lambda: play(BANDIT_ODDS, horizon, num_runs)
+
+
+def bandit_row(name: str, law: str) -> Row:
+    """Runs of a policy on ten arms, its update included."""
+    horizon, num_runs = 1_000, 2_000
+    bandit = rewards.bernoulli(BANDIT_ODDS) if law == "bernoulli" else rewards.gaussian(BANDIT_ODDS)
+
+    def ours() -> Work:
+        policy, key = BANDIT_POLICIES[name, law](), jax.random.key(0)
+
+        def work() -> float:
+            return float(simulate.simulate(key, bandit, policy, horizon, num_runs).regret[-1])
+
+        work()
+        return work
+
+    return Row(
+        f"bandit {name}, 10 {law} arms, {num_runs:,} runs of {horizon:,}; equal work",
+        horizon,
+        "step of all runs",
+        num_runs,
+        "pull",
+        ours,
+        functools.partial(numba_bandit, name, law, horizon, num_runs),
+        peer_package="numba",
+    )
+
+
+def kl_ucb_row() -> Row:
+    """KL-UCB, for which no compiled peer is at hand."""
+    row = bandit_row("ucb1", "bernoulli")
+
+    def ours() -> Work:
+        bandit, key = rewards.bernoulli(BANDIT_ODDS), jax.random.key(0)
+
+        def work() -> float:
+            return float(simulate.simulate(key, bandit, ucb.kl_ucb(), 1_000, 2_000).regret[-1])
+
+        work()
+        return work
+
+    return row._replace(
+        description=row.description.replace("ucb1", "kl_ucb").split(";")[0], ours=ours, peer=None
+    )
+
+
+def bandit_sweep_row() -> Row:
+    """A sweep over 32 values of epsilon, beside 32 times one value."""
+    bandit, key = rewards.bernoulli(BANDIT_ODDS), jax.random.key(0)
+    values = [policies.epsilon_greedy(x) for x in np.linspace(0, 0.5, 32)]
+
+    def sweep() -> Work:
+        def work() -> float:
+            return simulate.sweep([key], bandit, values, 1_000, 2_000).regret.mean()
+
+        work()
+        return work
+
+    def one_by_one() -> Work:
+        def work() -> float:
+            found = [simulate.simulate(key, bandit, values[16], 1_000, 2_000) for _ in values]
+            return found[-1].regret.mean()
+
+        work()
+        return work
+
+    return Row(
+        "bandit sweep of 32 values of epsilon; beside it one value, 32 times",
+        32,
+        "value",
+        2_000_000,
+        "pull",
+        sweep,
+        one_by_one,
+        peer_package="jax",
+    )
+
+
 ROWS: dict[str, Callable[[], Row]] = {
     "lstm_128": functools.partial(recurrent_row, "lstm", 128, num_steps=20),
     "lstm_512": functools.partial(recurrent_row, "lstm", 512, num_steps=3),
@@ -381,6 +514,12 @@ ROWS: dict[str, Callable[[], Row]] = {
     "sampling_128": functools.partial(sampling_row, 128),
     "sampling_512": functools.partial(sampling_row, 512),
     "scan_canary": scan_canary,
+    **{
+        f"bandit_{name}_{law}": functools.partial(bandit_row, name, law)
+        for name, law in BANDIT_POLICIES
+    },
+    "bandit_kl_ucb": kl_ucb_row,
+    "bandit_sweep": bandit_sweep_row,
 }
 
 
@@ -413,7 +552,7 @@ def machine() -> str:
         lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
         name = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
     versions = [f"Python {platform.python_version()}"]
-    for package in ("jax", "jaxlib", "torch"):
+    for package in ("jax", "jaxlib", "torch", "numba"):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions.append(f"{package} {importlib.metadata.version(package)}")
     allocator = {

@@ -39,7 +39,7 @@ def first_best(values: jax.Array) -> jax.Array:
     `jnp.argmax` reduces values and indices together, which XLA does not vectorise on CPU.
 
     Args:
-      values: [K, N]; a run whose values are all NaN gets the last arm.
+      values: [K, N]; a run with a NaN among them gets the last arm.
     """
     num_arms = values.shape[0]
     indices = jnp.arange(num_arms, dtype=jnp.int32)[:, None]
@@ -51,7 +51,7 @@ def random_best(values: jax.Array, uniforms: jax.Array) -> jax.Array:
     """Returns the arm of the greatest value, ties broken evenly at random, int32 [N].
 
     Args:
-      values: [K, N].
+      values: [K, N]; a run with a NaN among them gets the first arm.
       uniforms: [N], in [0, 1); decide between ties.
     """
     tied = values == values.max(0)[None]

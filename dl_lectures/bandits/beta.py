@@ -55,20 +55,28 @@ def draw_beta(
     )
 
 
+def draw_beta_below_one(key: Key, num_steps: int, num_arms: int, num_runs: int) -> BetaLuck:
+    """Draws the luck of variates whose parameters may be below 1; as `draw_beta`."""
+    return draw_beta(key, num_steps, num_arms, num_runs, below_one=True)
+
+
 def sample_beta(luck: BetaLuck, a: jax.Array, b: jax.Array) -> jax.Array:
     """Returns variates of Beta(a, b), [K, N].
 
     Args:
       luck: of one step, from `draw_beta`.
-      a: [K, N], positive; at least 1 if the luck was drawn without `below_one`.
+      a: [K, N], above 10^-30; at least 1 if the luck was drawn without `below_one`. Below about
+        0.1 many variates are so near 0 or 1 that float32 takes them for 0 and 1.
       b: [K, N], as a.
     """
     shapes = jnp.concatenate([a, b])
     if luck.boost is None:
         gammas = _gammas(luck, shapes)
-    else:  # G(s) = G(s + 1) U^(1 / s)
+    else:  # G(s) = G(s + 1) U^(1 / s); what both gammas share cancels, before it underflows
         is_small = shapes < 1
-        boost = jnp.where(is_small, jnp.exp(-luck.boost / shapes), 1.0)
+        log_boost = jnp.where(is_small, -luck.boost / shapes, 0.0)
+        shared = jnp.maximum(*jnp.split(log_boost, 2))
+        boost = jnp.exp(log_boost - jnp.concatenate([shared, shared]))
         gammas = _gammas(luck, shapes + is_small) * boost
     first, second = jnp.split(gammas, 2)
     return first / jnp.maximum(first + second, jnp.finfo(jnp.float32).tiny)
@@ -85,8 +93,7 @@ def _gammas(luck: BetaLuck, shapes: jax.Array) -> jax.Array:
     """Gamma variates of the shapes, at least 1, [2 K, N]."""
     d = shapes - 1 / 3
     y = luck.normal * jax.lax.rsqrt(9 * d)
-    t = 0.75 * d * (y * y) * (y * y) / (1 + jnp.minimum(y, 0))
-    settled = (y > -1) & (luck.spare + 1 <= 512 * (1 - t))
+    settled = (y > -1) & (luck.spare + 1 <= 512 * (1 - _doubt(d, y)))
     rows = jnp.arange(len(shapes), dtype=jnp.int32)[:, None]
 
     def first_open(after: jax.Array) -> jax.Array:
@@ -131,6 +138,11 @@ def _uniform(words: jax.Array) -> jax.Array:
 
 def _gamma(d: jax.Array, normal: jax.Array) -> jax.Array:
     return d * (1 + normal * jax.lax.rsqrt(9 * d)) ** 3
+
+
+def _doubt(d: jax.Array, y: jax.Array) -> jax.Array:
+    """Returns t, not less than 1 - alpha where y > -1."""
+    return 0.75 * d * (y * y) * (y * y) / (1 + jnp.minimum(y, 0))
 
 
 def _accepts(d: jax.Array, normal: jax.Array, u: jax.Array) -> jax.Array:

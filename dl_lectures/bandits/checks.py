@@ -14,8 +14,9 @@ def numbers(name: str, values: Any, ndim: int = 1, fewest: int = 2) -> np.ndarra
       ValueError: they are none, or not finite, or too few.
     """
     try:
-        numbers = np.asarray(values, np.float32)
-    except (TypeError, ValueError) as error:
+        with np.errstate(over="ignore"):  # too large a number is infinite, and refused below
+            numbers = np.asarray(values, np.float64).astype(np.float32)
+    except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{name} must be numbers, not {values!r}") from error
     if numbers.ndim != ndim or not numbers.size:
         raise ValueError(f"{name} must have {ndim} axes, not the shape {numbers.shape}")
@@ -39,9 +40,16 @@ def positive_means(means: Sequence[float]) -> np.ndarray:
 
 
 def num_arms(num_arms: int) -> None:
-    """Raises ValueError for fewer than two arms."""
+    """Raises ValueError for fewer than two arms, or no whole number of them."""
+    whole("num_arms", num_arms)
     if num_arms < 2:
         raise ValueError(f"a bandit needs at least 2 arms, not {num_arms}")
+
+
+def whole(name: str, value: float) -> None:
+    """Raises ValueError for a number with a fraction, or none, or infinite."""
+    if not (math.isfinite(value) and value == int(value)):
+        raise ValueError(f"{name} must be a whole number, not {value}")
 
 
 def positive(name: str, value: float) -> None:

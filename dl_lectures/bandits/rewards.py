@@ -8,6 +8,7 @@ the same luck can be given to any other implementation.
 K: arms, N: runs, B: steps that are drawn at once. Arrays are [K, N]; see `arms`.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -94,9 +95,10 @@ def gaussian_testbed(num_arms: int = 10, mean: float = 0.0) -> Bandit:
     Each run draws its arms' true values q*(a) from N(mean, 1); a reward is N(q*(a), 1).
 
     Raises:
-      ValueError: no two arms.
+      ValueError: no two arms, or a mean that is no number.
     """
     checks.num_arms(num_arms)
+    checks.finite("mean", mean)
     centres = np.full(num_arms, mean, np.float32)
     return gaussian([0.0, 0.0])._replace(init=Partial(_init_normal, centres))
 
@@ -108,12 +110,15 @@ def student_t(means: Sequence[float], degrees: float, scale: float = 1.0) -> Ban
     number of degrees.
 
     Raises:
-      ValueError: degrees of 1 or less, for which there is no mean; a scale that is not positive.
+      ValueError: degrees of 1 or less, for which there is no mean, or infinitely many, which
+        `gaussian` is; a scale that is not positive.
     """
     means = checks.numbers("means", means)
     checks.positive("scale", scale)
-    if not degrees > 1:
-        raise ValueError(f"degrees must be above 1, or there is no mean; not {degrees}")
+    if not 1 < degrees < math.inf:
+        raise ValueError(
+            f"degrees must be finite and above 1, where there is a mean; not {degrees}"
+        )
     return gaussian(means, scale)._replace(draw=Partial(_draw_student_t, degrees))
 
 
@@ -125,11 +130,11 @@ def pareto(means: Sequence[float], shape: float) -> Bandit:
       shape: the tail's exponent, above 1; the variance is infinite at 2 or less.
 
     Raises:
-      ValueError: means that are not positive, or a shape of 1 or less.
+      ValueError: means that are not positive, or a shape of 1 or less, or infinite.
     """
     means = checks.positive_means(means)
-    if not shape > 1:
-        raise ValueError(f"shape must be above 1, or there is no mean; not {shape}")
+    if not 1 < shape < math.inf:
+        raise ValueError(f"shape must be finite and above 1, where there is a mean; not {shape}")
     return gaussian(means)._replace(draw=Partial(_draw_pareto, shape), pull=Partial(_pull_scaled))
 
 
@@ -156,7 +161,7 @@ def mixture(
       highs: [K, M], where it ends; equal to its low for a single value.
 
     Raises:
-      ValueError: shapes differ, weights are none, or a part ends before it begins.
+      ValueError: no two arms, shapes differ, weights are none, or a part ends before it begins.
     """
     weights, lows, highs = (
         checks.numbers(name, values, ndim=2)
@@ -167,6 +172,7 @@ def mixture(
             "weights, lows and highs must have one shape [arms, parts], not "
             f"{weights.shape}, {lows.shape} and {highs.shape}"
         )
+    checks.num_arms(len(weights))
     if weights.min() < 0 or not np.allclose(weights.sum(1), 1, atol=1e-5):
         raise ValueError(f"each row of weights must sum to 1, not {checks.shown(weights.sum(1))}")
     if (highs < lows).any():
@@ -189,7 +195,7 @@ def past_payouts(machines: Sequence[Sequence[float]]) -> Bandit:
       ValueError: fewer than two machines, one without a reward, or a reward that is no number.
     """
     checks.num_arms(len(machines))
-    if not all(len(machine) for machine in machines):
+    if not all(np.iterable(machine) and len(machine) for machine in machines):
         raise ValueError("each of machines needs at least one past reward")
     rows = [checks.numbers("machines", machine, fewest=1) for machine in machines]
     table = np.zeros((len(rows), max(map(len, rows))), np.float32)
@@ -210,20 +216,23 @@ def piecewise(probabilities: Sequence[Sequence[float]], changes: Sequence[int]) 
 
     Args:
       probabilities: [M, K], the odds of each period.
-      changes: [M - 1], the steps, from 0 and increasing, at which a new period begins.
+      changes: [M - 1], increasing: the steps, counted from 0, that are the first of a new period.
 
     Raises:
-      ValueError: numbers that do not fit each other, or odds that are none.
+      ValueError: no two arms, numbers that do not fit each other, or odds that are none.
     """
     odds = checks.numbers("probabilities", probabilities, ndim=2)
     if odds.min() < 0 or odds.max() > 1:
         raise ValueError(f"probabilities must lie in 0 ... 1, not {checks.shown(odds)}")
-    starts = np.array([0, *changes], np.int32)
-    if len(starts) != len(odds) or (np.diff(starts) <= 0).any():
+    checks.num_arms(odds.shape[1])
+    starts = np.array([0, *changes], np.float64)
+    is_whole = np.isfinite(starts).all() and (starts == np.rint(starts)).all()
+    if len(starts) != len(odds) or not is_whole or (np.diff(starts) <= 0).any():
         raise ValueError(
-            f"changes must be {len(odds) - 1} increasing steps above 0, one fewer than the "
+            f"changes must be {len(odds) - 1} increasing whole steps above 0, one fewer than the "
             f"periods, not {list(changes)}"
         )
+    starts = np.minimum(starts, np.iinfo(np.int32).max).astype(np.int32)
     return Bandit(
         init=Partial(_init_clock),
         draw=Partial(_draw_uniform),
@@ -297,9 +306,10 @@ def adversarial(rewards: Sequence[Sequence[float]]) -> Bandit:
       rewards: [T, K]; from step T on they begin again.
 
     Raises:
-      ValueError: rewards that are no numbers.
+      ValueError: no two arms, or rewards that are no numbers.
     """
     rewards = checks.numbers("rewards", rewards, ndim=2)
+    checks.num_arms(rewards.shape[1])
     return Bandit(
         init=Partial(_init_clock),
         draw=Partial(_draw_nothing),
@@ -319,6 +329,7 @@ def contextual_linear(num_arms: int, num_features: int, scale: float = 0.1) -> B
       ValueError: no two arms, no feature, or a scale that is not positive.
     """
     checks.num_arms(num_arms)
+    checks.whole("num_features", num_features)
     if num_features < 1:
         raise ValueError(f"num_features must be at least 1, not {num_features}")
     checks.positive("scale", scale)

@@ -27,9 +27,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import AxisType, Mesh, PartitionSpec
+from jax.sharding import Mesh
 
-from dl_lectures.bandits import arms, checks
+from dl_lectures.bandits import arms, checks, cohorts
 from dl_lectures.bandits.policies import Policy
 from dl_lectures.bandits.rewards import Bandit
 from dl_lectures.learner import Key
@@ -156,10 +156,12 @@ def sweep(
         raise ValueError(
             f"{len(bandits)} bandits for {len(policies)} policies: give one, or as many"
         )
-    games = [jax.tree.map(_number, Game(*game)) for game in zip(bandits, policies, strict=True)]
+    games = [
+        jax.tree.map(cohorts.number, Game(*game)) for game in zip(bandits, policies, strict=True)
+    ]
     _check_alike(games)
     _check_memory(games[0], horizon, num_points * len(games) * len(keys))
-    mesh = mesh or jax.make_mesh((jax.device_count(),), ("run",), axis_types=(AxisType.Auto,))
+    mesh = mesh or cohorts.all_devices()
 
     stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *games)
     num_cohorts = -(-num_runs // COHORT)
@@ -170,18 +172,17 @@ def sweep(
         for seed in range(len(keys))
     ]
     play = _player(mesh, horizon)
-    all_keys = jnp.stack(list(keys))
+    all_keys = cohorts.stacked(keys)
     per_block = mesh.size
     times = _times(horizon, num_points)
 
     def fold(block: int, tally: Tally) -> Tally:
         mine = items[block * per_block : (block + 1) * per_block]
-        padded = np.array(mine + mine[-1:] * (per_block - len(mine)), np.int32)
-        cohorts = play(stacked, all_keys, *padded.T, np.int32(num_runs))
-        cohorts = jax.tree.map(lambda leaf: np.asarray(leaf.addressable_data(0)), cohorts)
+        played = play(stacked, all_keys, *cohorts.padded(mine, mesh), np.int32(num_runs))
+        played = cohorts.gather(played)
         for i, (value, seed, cohort) in enumerate(mine):
             runs = min(COHORT, num_runs - cohort * COHORT)
-            one = Cohort(*(leaf[i] for leaf in cohorts))
+            one = Cohort(*(leaf[i] for leaf in played))
             _add(tally, (value, seed), one, runs, times)
         return tally
 
@@ -228,7 +229,7 @@ def play_cohort(
     is_counted = (cohort * COHORT + jnp.arange(COHORT) < num_runs).astype(jnp.float32)
     counted = is_counted.sum()
     machines = bandit.init(key_machines, COHORT)
-    num_arms = count_arms(bandit)
+    num_arms = cohorts.count_arms(bandit)
     memory = policy.init(num_arms, COHORT)
     num_blocks = -(-horizon // _STEPS)
     tenths = jnp.asarray(_times(horizon, min(_NUM_SKETCHES, horizon)) - 1)
@@ -268,36 +269,14 @@ def play_cohort(
     return Cohort(*(curve.reshape(-1)[:horizon] for curve in curves), sketched)
 
 
-def count_arms(bandit: Bandit) -> int:
-    """Returns the number of a bandit's arms."""
-
-    def means() -> jax.Array:
-        key_machines, key_luck = jax.random.split(jax.random.key(0))
-        luck = jax.tree.map(lambda x: x[0], bandit.draw(key_luck, 1, 1))
-        return bandit.means(bandit.init(key_machines, 1), luck)
-
-    return jax.eval_shape(means).shape[0]
-
-
 @functools.cache
 def _player(mesh: Mesh, horizon: int) -> Callable[..., Cohort]:
-    """The program that plays one cohort on each device; one for all games of a kind."""
-    axes = PartitionSpec(mesh.axis_names)
+    """The program that plays cohorts of this horizon; one for all games of a kind."""
 
-    def on_one_device(games, keys, value, seed, cohort, num_runs):
-        game = jax.tree.map(lambda leaf: leaf[value[0]], games)
-        played = play_cohort(game, keys[seed[0]], cohort[0], num_runs, horizon)
-        return jax.tree.map(lambda leaf: leaf[None], played)
+    def play(game: Game, key: Key, cohort: jax.Array, num_runs: jax.Array) -> Cohort:
+        return play_cohort(game, key, cohort, num_runs, horizon)
 
-    everywhere = PartitionSpec()
-    on_all = jax.shard_map(
-        on_one_device,
-        mesh=mesh,
-        in_specs=(everywhere, everywhere, axes, axes, axes, everywhere),
-        out_specs=axes,
-        check_vma=False,
-    )
-    return jax.jit(on_all, out_shardings=jax.sharding.NamedSharding(mesh, everywhere))
+    return cohorts.program(mesh, play)
 
 
 def _loop(fold: Fold, tally: Tally, num_blocks: int) -> Tally:
@@ -355,12 +334,6 @@ def _summary(tally: Tally, times: np.ndarray, num_runs: int) -> Summary:
     )
 
 
-def _number(leaf: Any) -> np.ndarray:
-    """A hyper-parameter as an array of the type that the program is compiled for."""
-    values = np.asarray(leaf)
-    return values.astype(np.int32 if values.dtype.kind in "iu" else np.float32)
-
-
 def _counts(horizon: int, num_runs: int, num_points: int | None) -> tuple[int, int, int]:
     for name, value in (("horizon", horizon), ("num_runs", num_runs)):
         if not isinstance(value, (int, np.integer)) or value < 1:
@@ -386,7 +359,7 @@ def _check_alike(games: Sequence[Game]) -> None:
 
 def _check_memory(game: Game, horizon: int, num_numbers: int) -> None:
     """Refuses what the machine cannot hold, before anything is compiled."""
-    num_arms = count_arms(game.bandit)
+    num_arms = cohorts.count_arms(game.bandit)
 
     def used() -> Any:
         key_machines, key_rewards, key_dice = jax.random.split(jax.random.key(0), 3)

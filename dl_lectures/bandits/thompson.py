@@ -42,7 +42,7 @@ def thompson(successes: float = 1.0, failures: float = 1.0) -> Policy:
     below_one = min(successes, failures) < 1
     return Policy(
         init=Partial(_init_beta, successes, failures),
-        draw=Partial(_draw_beta_below_one if below_one else beta.draw_beta),
+        draw=Partial(beta.draw_beta_below_one if below_one else beta.draw_beta),
         select=Partial(_select_beta),
         update=Partial(_update_beta),
     )
@@ -53,17 +53,13 @@ def _init_beta(successes: float, failures: float, num_arms: int, num_runs: int) 
     return BetaPosterior(successes * ones, failures * ones)
 
 
-def _draw_beta_below_one(key: Key, num_steps: int, num_arms: int, num_runs: int) -> beta.BetaLuck:
-    return beta.draw_beta(key, num_steps, num_arms, num_runs, below_one=True)
-
-
 def _select_beta(posterior: BetaPosterior, luck: beta.BetaLuck) -> jax.Array:
     return arms.first_best(beta.sample_beta(luck, posterior.a, posterior.b))
 
 
 def _update_beta(posterior: BetaPosterior, arm: jax.Array, reward: jax.Array) -> BetaPosterior:
-    chosen = arms.one_hot(arm, len(posterior.a))
-    return BetaPosterior(posterior.a + chosen * reward, posterior.b + chosen * (1 - reward))
+    chosen, rewards = arms.one_hot(arm, len(posterior.a)), reward[None]
+    return BetaPosterior(posterior.a + chosen * rewards, posterior.b + chosen * (1 - rewards))
 
 
 def gaussian_thompson(prior_scale: float = 1.0, scale: float = 1.0) -> Policy:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from dl_lectures.reporting.files import write_atomically
+from dl_lectures.reporting.intervals import summarise
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -164,6 +165,35 @@ def band(
                 f"線:{num_seeds}個のシードの中央値,帯:その10%から90%",
             ),
         )
+
+
+def means(
+    ax: "Axes", xs: ArrayLike, values: ArrayLike, label: str, color: str | None = None
+) -> None:
+    """Draws means over seeds as points on a line, and their 95 % intervals as bars.
+
+    Says so below the figure. One seed gives points without bars.
+
+    Args:
+        ax: where.
+        xs: [N].
+        values: [N, S].
+        label: for the legend.
+        color: the axes' next colour by default.
+    """
+    summaries = [summarise(row) for row in np.asarray(values)]
+    middle = np.array([summary.mean for summary in summaries])
+    bars = None
+    if np.shape(values)[1] > 1:
+        bars = np.abs(np.array([summary.ci95 for summary in summaries]).T - middle)
+        caption(
+            ax.figure,
+            text(
+                "Bars: 95 % intervals of the means, where they show.",
+                "縦棒:平均の95%信頼区間(見える場合)",
+            ),
+        )
+    ax.errorbar(xs, middle, yerr=bars, color=color, marker="o", markersize=6, label=label)
 
 
 def caption(figure: "Figure", words: str) -> None:
