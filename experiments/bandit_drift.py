@@ -6,7 +6,11 @@ Five coins whose odds change twice: the best becomes the worst, and another take
 policy is told when, or that they change at all. Beside them the same coins without a change, which
 show what it costs to be prepared, and coins that are all exchanged at random moments.
 
-quick: todo.
+quick: 8,000 runs of each policy, 35 seconds on 2 cores. Who committed to the best of 20 pulls each
+earns 0.11 a pull after the first change, who only explores 0.42, discounted Thompson 0.74 of 0.8.
+Regret on coins that stay and change: Thompson 20 and 514, discounted Thompson 194 and 239, UCB1 107
+and 154: it never grows sure enough to be ruined, so that the claim that who forgets loses less than
+who trusts all data fails. Discounted UCB explores too much with the constants of its paper.
 Where policies forget, how fast is their one number, a memory of a hundred or two hundred pulls. It
 was not tuned to these changes.
 """
@@ -62,7 +66,7 @@ class Config:
         str,
         f"policies beside {' and '.join(_ALWAYS)}, of {', '.join(_CHOICES)}; may be empty",
     ] = ",".join(_CHOICES)
-    num_runs: Annotated[int, "runs that a seed averages over"] = 250
+    num_runs: Annotated[int, "runs that a seed averages over"] = 1_000
     period: Annotated[int, "mean number of pulls between random exchanges"] = 500
 
     def __post_init__(self):

@@ -6,7 +6,13 @@ On the 10-armed testbed of Sutton & Barto (Reinforcement Learning, 2nd edition, 
 makes the book's figures 2.2 to 2.6 again. And it asks how many first pulls an arm deserves: the
 regret of explore-then-commit against their number, for two arms that differ much or little.
 
-quick: todo.
+quick: 16,000 runs of each of 57 policies, 20 seconds on 2 cores (half as long again to compile).
+Rewards and shares over the last 100 of 1,000 steps are within 0.02 of another program's: greedy
+1.033 and 36 %, epsilon 0.1 1.367 and 80 %, UCB 1.489 and 86 %. Of arms that differ by 1, 0.3 and
+0.1 the best numbers of first pulls are 13, 80 and 125; whatever number is taken, on one of these
+problems it costs 1.7 times the least regret.
+The gradient bandit's baseline is the average of the rewards before, as the text of the book says;
+its own figure 2.5 has that of this step in it (`policies.gradient`), and looks better for it.
 """
 
 import dataclasses

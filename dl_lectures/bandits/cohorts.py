@@ -40,7 +40,11 @@ def program(mesh: Mesh, play: Play) -> Callable[..., Any]:
             game = jax.tree.map(lambda leaf: leaf[value], games)
             return play(game, keys[seed], cohort, argument)
 
-        return jax.lax.map(one, (values, seeds, cohorts))
+        items = (values, seeds, cohorts)
+        if len(values) == 1:  # a loop would take longer to compile
+            played = one(jax.tree.map(lambda leaf: leaf[0], items))
+            return jax.tree.map(lambda leaf: leaf[None], played)
+        return jax.lax.map(one, items)
 
     over_devices, everywhere = PartitionSpec(mesh.axis_names), PartitionSpec()
     on_all = jax.shard_map(

@@ -1,6 +1,7 @@
 """What machines pay, against SciPy's laws and by hand; and what holds for every kind of machine."""
 
 import functools
+import itertools
 import math
 import re
 
@@ -252,6 +253,14 @@ def test_random_walk_spreads_linearly():
     assert distance(noise, stats.norm(0, 0.5).cdf) < 1
     same = played(rewards.random_walk(3, 0.02, 0.5), arm=np.zeros(RUNS, np.int32))[0]
     np.testing.assert_array_equal(same, means)  # whatever is pulled
+
+
+@pytest.mark.parametrize("bandit", [rewards.switching(3, 0.5), rewards.random_walk(3)])
+def test_parts_of_the_luck_share_no_numbers(bandit):
+    """23 bits repeat by chance in a few of a hundred; a key used twice repeats them all."""
+    parts = jax.tree.map(np.asarray, list(bandit.draw(jax.random.key(0), STEPS, RUNS)))
+    for part, other in itertools.permutations(parts, 2):
+        assert np.isin(part, other).mean() < 0.5
 
 
 def test_rotting_by_pulls_of_the_arm():
