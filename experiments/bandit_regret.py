@@ -134,7 +134,7 @@ _COLOURS = {
 
 
 _LAW_LABELS = {
-    "slide": ("slide's machines", "スライドの台"),
+    "slide": ("slide's", "スライドの台"),
     "mixture": ("mixture", "混合"),
     "exponential": ("exponential", "指数"),
     "pareto": ("Pareto", "パレート"),
