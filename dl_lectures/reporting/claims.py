@@ -6,6 +6,7 @@ lies on the right side, fails when the whole interval lies on the wrong side, an
 otherwise: more seeds would tell.
 """
 
+import math
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -29,6 +30,29 @@ class Claim(NamedTuple):
     ci95: _Interval  # of it; (None, None) for the mean of a single seed
     threshold: float
     verdict: Verdict
+
+
+def judge(claim: Claim) -> Verdict:
+    """The verdict that follows from a claim's interval, threshold and side, whatever it says.
+
+    Raises:
+        ValueError: the statistic names no side, the interval or the threshold is no number, or the
+            value lies outside of its interval.
+    """
+    side = claim.statistic.split()[-2:-1]
+    if side not in (["<="], [">="]):
+        raise ValueError(f"the statistic names no side, <= or >=: {claim.statistic!r}")
+    low, high = claim.ci95
+    one_seed = low is None and high is None
+    numbers = [claim.value, claim.threshold, *(() if one_seed else (low, high))]
+    if not all(isinstance(number, (int, float)) and math.isfinite(number) for number in numbers):
+        raise ValueError(f"a number of {claim.id} is missing: {numbers}")
+    # Wilson's bounds round: of 3 of 3 the upper one may lie a last place below 1.
+    slack = 1e-9 * max(map(abs, numbers))
+    if not one_seed and not low - slack <= claim.value <= high + slack:
+        raise ValueError(f"the value of {claim.id}, {claim.value}, lies outside of {claim.ci95}")
+    judge_side = _verdict_at_most if side == ["<="] else _verdict_at_least
+    return judge_side(claim.ci95, claim.threshold)
 
 
 def at_most(*, statistic: str, per_seed: ArrayLike, threshold: float, **words: Any) -> Claim:
@@ -93,14 +117,12 @@ def _claim_at_most(
 def _claim_at_least(
     statistic: str, value: float, ci95: _Interval, threshold: float, words: dict[str, Any]
 ) -> Claim:
-    low, high = ci95
-    mirrored = (None, None) if low is None else (-high, -low)
     return Claim(
         statistic=f"{statistic} >= {threshold:g}",
         value=value,
         ci95=ci95,
         threshold=threshold,
-        verdict=_verdict_at_most(mirrored, -threshold),
+        verdict=_verdict_at_least(ci95, threshold),
         **words,
     )
 
@@ -120,3 +142,9 @@ def _verdict_at_most(ci95: _Interval, threshold: float) -> Verdict:
     if high <= threshold:
         return "holds"
     return "fails" if low > threshold else "inconclusive"
+
+
+def _verdict_at_least(ci95: _Interval, threshold: float) -> Verdict:
+    low, high = ci95
+    mirrored = (None, None) if low is None or high is None else (-high, -low)
+    return _verdict_at_most(mirrored, -threshold)

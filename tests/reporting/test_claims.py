@@ -67,3 +67,39 @@ def test_shares_of_seeds_have_wilsons_interval(num_successes, at_least, at_most)
 def test_a_share_is_of_yes_and_no(bad):
     with pytest.raises(ValueError, match="0 or 1"):
         claims.share_at_least(**WORDS, per_seed=bad, threshold=0.5)
+
+
+@pytest.mark.parametrize("threshold", [-0.5, -0.4, 4.4, 4.5])
+@pytest.mark.parametrize("make", [claims.at_most, claims.at_least])
+def test_a_claim_is_judged_anew_from_its_numbers(make, threshold):
+    claim = make(**WORDS, per_seed=SEEDS, threshold=threshold)
+    assert claims.judge(claim._replace(verdict="?")) == claim.verdict
+
+
+@pytest.mark.parametrize("num_successes", [0, 7, 16])
+def test_a_share_is_judged_anew(num_successes):
+    per_seed = num_successes * [1.0] + (16 - num_successes) * [0.0]
+    for make in (claims.share_at_most, claims.share_at_least):
+        claim = make(**WORDS, per_seed=per_seed, threshold=0.5)
+        assert claims.judge(claim._replace(verdict="?")) == claim.verdict
+
+
+def test_one_seed_is_judged_anew():
+    claim = claims.at_most(**WORDS, per_seed=[0.0], threshold=1.0)
+    assert claims.judge(claim._replace(verdict="holds")) == "inconclusive"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"statistic": "size (m)"}, "side"),
+        ({"statistic": ""}, "side"),
+        ({"value": 5.0}, "outside"),
+        ({"ci95": (None, 1.0)}, "missing"),
+        ({"threshold": float("nan")}, "missing"),
+    ],
+)
+def test_a_claim_that_contradicts_itself_is_not_judged(change, words):
+    claim = claims.at_most(**WORDS, per_seed=SEEDS, threshold=1.0)
+    with pytest.raises(ValueError, match=words):
+        claims.judge(claim._replace(**change))
