@@ -18,13 +18,13 @@ doi:10.1016/0304-3975(83)90110-X): here about three times. Shown by
 A seed is a round of measurements in which each program is timed --steps times, in turn, with random
 weights of its own: `experiments.timing`. Counts are exact, the same for all seeds.
 
-quick takes 15 s on 2 cores, and as long again to compile the first time. Expect 10^10 paths, 900
-edges, 5,550 operations for the gradient of one example, and 2.5 to 3.1 times the operations of the
-forward pass, as in theory. That learning costs an operation for each path, the slide by the letter,
-fails: it is one for 1.8 million paths. Seconds of the gradient grow like depth^1.0 and width^1.6 on
-an idle machine, so that the square, which operations have exactly, fails for them: at the smaller
-widths calls and tanh take the time. XLA has sizes that
-it does badly: 64 examples through 512 x 512 weights took four times as long as they should in the
+quick takes 15 s on 2 cores, and as long again to compile the first time; full, by estimate, 3
+minutes. Expect 10^10 paths, 900 edges, 5,550 operations for the gradient of one example, and 2.5 to
+3.1 times the operations of the forward pass, as in theory. That learning costs an operation for
+each path, the slide by the letter, fails: it is one for 1.8 million paths. Seconds of the gradient
+grow like depth^1.0 and width^1.6 on an idle machine, so that the square, which operations have
+exactly, fails for them: at the smaller widths calls and tanh take the time. XLA has sizes that it
+does badly: 64 examples through 512 x 512 weights took four times as long as they should in the
 forward pass, longer than with the gradient, and the figure shows it.
 """
 

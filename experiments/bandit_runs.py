@@ -48,14 +48,6 @@ class Games(NamedTuple):
     horizon: int | None = None  # None: --steps
 
 
-class Played(NamedTuple):
-    """What `results.make` wants to know of a run that trains nothing."""
-
-    step: int
-    seconds: dict[str, float]
-    state_sha256: str  # of what was found
-
-
 def run(
     experiment: str,
     slides: tuple[int, ...],
@@ -119,7 +111,7 @@ def _simulate(
         experiment,
         slides,
         options,
-        Played(options.steps, seconds, checkpoint.sha256(tally)),
+        common.Finished(options.steps, seconds, checkpoint.sha256(tally)),
         _metrics(summary, list(games.policies)),
         arrays=arrays,
     )

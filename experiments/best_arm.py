@@ -54,7 +54,7 @@ from dl_lectures.reporting.claims import Claim
 from dl_lectures.reporting.results import Results
 from dl_lectures.training import checkpoint, signals
 from dl_lectures.training.options import Options
-from experiments import bandit_runs, common
+from experiments import common
 
 SLIDES = (20, 21)
 PULLS = 5  # of each machine in a round, the slide's
@@ -307,9 +307,9 @@ def _sure_work(config: Config, explorers: list[best_arm.Explorer]) -> Callable[[
     return work
 
 
-def _played(options: Options, start: float, *found: np.ndarray) -> bandit_runs.Played:
+def _played(options: Options, start: float, *found: np.ndarray) -> common.Finished:
     seconds = {"play": round(time.perf_counter() - start, 3)}
-    return bandit_runs.Played(options.steps, seconds, checkpoint.sha256(found))
+    return common.Finished(options.steps, seconds, checkpoint.sha256(found))
 
 
 def claims(found: Results) -> tuple[Claim, ...]:

@@ -125,6 +125,14 @@ def of_all_seeds(tree: Any) -> Any:
     return devices.on_host(whole)
 
 
+class Finished(NamedTuple):
+    """What `results.make` wants to know of a run that trains nothing."""
+
+    step: int
+    seconds: dict[str, float]
+    state_sha256: str  # of what was found
+
+
 class Parts(NamedTuple):
     """What the parts of an experiment found, and what `results.make` wants to know of a run."""
 

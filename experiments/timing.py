@@ -27,6 +27,7 @@ from numpy.typing import ArrayLike
 from dl_lectures.errors import Stopped
 from dl_lectures.training import checkpoint, signals
 from dl_lectures.training.options import Options
+from experiments import common
 
 _LEAST_SECONDS = 1e-3  # shorter work is repeated so long, as a clock and a call take time, too
 
@@ -41,19 +42,11 @@ class Work(NamedTuple):
     within: Callable[[], contextlib.AbstractContextManager] = contextlib.nullcontext
 
 
-class Finished(NamedTuple):
-    """What `results.make` wants to know of a run that trains nothing."""
-
-    step: int
-    seconds: dict[str, float]
-    state_sha256: str  # of what was measured
-
-
-def finish(options: Options, start: float, measured: Any) -> Finished:
+def finish(options: Options, start: float, measured: Any) -> common.Finished:
     """The record of a part that began at `start`, by `time.perf_counter`."""
     seconds = {"measure": round(time.perf_counter() - start, 3)}
     leaves = tuple(np.asarray(leaf) for leaf in jax.tree.leaves(measured))
-    return Finished(options.steps, seconds, checkpoint.sha256(leaves))
+    return common.Finished(options.steps, seconds, checkpoint.sha256(leaves))
 
 
 def in_turn(
