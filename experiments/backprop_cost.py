@@ -16,7 +16,7 @@ doi:10.1016/0304-3975(83)90110-X): here about three times. Shown by
 - seconds against depth and width: linear in depth, quadratic in width.
 
 A seed is a round of measurements in which each program is timed --steps times, in turn, with random
-weights of its own: `experiments.timing`. Counts are exact, the same for all seeds.
+weights of its own: `training.timing`. Counts are exact, the same for all seeds.
 
 quick takes 15 s on 2 cores, and as long again to compile the first time; full, by estimate, 3
 minutes. Expect 10^10 paths, 900 edges, 5,550 operations for the gradient of one example, and 2.5 to
@@ -45,8 +45,9 @@ from dl_lectures.reporting import claims as claims_lib
 from dl_lectures.reporting import plotting, results
 from dl_lectures.reporting.claims import Claim
 from dl_lectures.reporting.results import Results
+from dl_lectures.training import timing
 from dl_lectures.training.options import Options
-from experiments import common, timing
+from experiments import common
 
 SLIDES = (38,)
 NODES, HIDDEN = 10, 8  # the slide's net: nodes of every layer, hidden layers
@@ -292,7 +293,7 @@ def _paths(config: Config, options: Options) -> Results:
         "backprop_cost",
         SLIDES,
         options,
-        timing.finish(options, start, (arrays, differences)),
+        common.finish(options, {"measure": time.perf_counter() - start}, (arrays, differences)),
         {"relative_difference": differences},
         extra={
             "num_walked": num_walked,
@@ -355,7 +356,7 @@ def _growth(config: Config, what: str, options: Options) -> Results:
         "backprop_cost",
         SLIDES,
         options,
-        timing.finish(options, start, arrays),
+        common.finish(options, {"measure": time.perf_counter() - start}, arrays),
         metrics,
         arrays=arrays,
     )
@@ -514,18 +515,7 @@ def claims(found: Results) -> tuple[Claim, ...]:
             4.0,
         ),
     )
-    return tuple(
-        judge(
-            id=name,
-            slides=SLIDES,
-            statement_en=en,
-            statement_ja=ja,
-            statistic=statistic,
-            per_seed=per_seed,
-            threshold=threshold,
-        )
-        for judge, name, en, ja, statistic, per_seed, threshold in statements
-    )
+    return claims_lib.of_table(SLIDES, statements)
 
 
 _PASS_LABELS = {

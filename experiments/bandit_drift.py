@@ -31,6 +31,7 @@ from dl_lectures.reporting.claims import Claim
 from dl_lectures.reporting.results import Results
 from dl_lectures.training.options import Options
 from experiments import bandit_runs, common
+from experiments.bandit_runs import POLICY_LABELS
 
 SLIDES = (21,)
 ODDS = (  # of each third of the steps
@@ -103,19 +104,6 @@ PRESETS = {
     ),
 }
 
-LABELS = {
-    "explore": ("only explore", "探索のみ"),
-    "commit": ("commit after 100", "各20回試して固定"),
-    "epsilon": ("ε-greedy 0.1", "ε-グリーディ 0.1"),
-    "ucb1": ("UCB1", "UCB1"),
-    "thompson": ("Thompson", "トンプソン"),
-    "weighted_epsilon": ("ε-greedy, step 0.1", "ε-グリーディ,幅0.1"),
-    "discounted_ucb": ("discounted UCB", "割引UCB"),
-    "sliding_window_ucb": ("window UCB", "窓UCB"),
-    "cusum_ucb": ("CUSUM-UCB", "CUSUM-UCB"),
-    "discounted_thompson": ("disc. Thompson", "割引トンプソン"),
-}
-
 
 def chosen_policies(config: Config) -> dict[str, Policy]:
     """The policies that play, by name."""
@@ -140,19 +128,16 @@ def run(config: Config, options: Options) -> Results:
     parts = bandit_runs.run("bandit_drift", SLIDES, options, config.num_runs, sweeps)
     arrays = {f"{name}/reward": parts.found[name].arrays["reward"][1] for name in players}
     arrays["times"] = parts.found["explore"].arrays["times"]
+    metrics = {}
+    for name in players:
+        for part in (parts.found[name], parts.found[f"{name}_exchanged"]):
+            metrics |= {f"{name}/{metric}": part.per_seed(metric) for metric in part.metrics}
     return results.make(
         "bandit_drift",
         SLIDES,
         options,
         parts,
-        {
-            f"{name}/{metric}": values
-            for part in sweeps
-            for name in [part.removesuffix("_exchanged")]
-            for metric, values in (
-                (m, parts.found[part].per_seed(m)) for m in parts.found[part].metrics
-            )
-        },
+        metrics,
         extra={"num_runs": config.num_runs, "changes": changes, "policies": list(players)},
         arrays=arrays,
     )
@@ -294,7 +279,7 @@ def _draw_rewards(ax: Any, found: Results) -> None:
         if name not in found.extra["policies"]:
             continue
         curve = found.arrays[f"{name}/reward"].mean(0)
-        ax.plot(times, curve, color=color, label=plotting.text(*LABELS[name]))
+        ax.plot(times, curve, color=color, label=plotting.text(*POLICY_LABELS[name]))
     ax.set_xlim(0, found.steps)
     ax.set_ylim(0, 1.3)
     ax.set_yticks([0, 0.2, 0.4, 0.6, 0.8])
@@ -314,7 +299,7 @@ def _draw_regrets(ax: Any, found: Results) -> None:
     ):
         values = [found.metrics[f"{name}/{problem}/regret"].mean for name in names]
         ax.barh(np.arange(len(names)) + offset, values, 0.4, color=color, label=words)
-    ax.set_yticks(range(len(names)), [plotting.text(*LABELS[name]) for name in names])
+    ax.set_yticks(range(len(names)), [plotting.text(*POLICY_LABELS[name]) for name in names])
     ax.grid(False, axis="y")
     ax.set_title(plotting.text("Regret", "リグレット"))
     ax.set_xlabel(plotting.text("rewards lost", "失った報酬"))

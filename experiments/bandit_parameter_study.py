@@ -51,12 +51,7 @@ def gaps_of(config: Config) -> list[float]:
     Raises:
       ValueError: they are no positive numbers, or fewer than two.
     """
-    try:
-        gaps = sorted({float(gap) for gap in config.gaps.split(",")}, reverse=True)
-    except ValueError as error:
-        raise ValueError(
-            f"--gaps must be numbers with commas between, not {config.gaps!r}"
-        ) from error
+    gaps = sorted(set(common.numbers_of(config, "gaps", float)), reverse=True)
     if len(gaps) < 2 or not gaps[-1] > 0:
         raise ValueError(f"--gaps needs two positive numbers or more, not {config.gaps!r}")
     return gaps

@@ -29,6 +29,7 @@ from dl_lectures.reporting.claims import Claim
 from dl_lectures.reporting.results import Results
 from dl_lectures.training.options import Options
 from experiments import bandit_runs, common
+from experiments.bandit_runs import POLICY_LABELS
 
 SLIDES = (19, 20, 21)
 TWO_COINS = (0.9, 0.8)  # the first problem of Garivier & Cappe (2011, arXiv:1102.2490)
@@ -110,17 +111,6 @@ PRESETS = {
 }
 
 
-LABELS = {
-    "explore": ("only explore", "探索のみ"),
-    "greedy": ("greedy", "グリーディ"),
-    "epsilon": ("ε-greedy 0.1", "ε-グリーディ 0.1"),
-    "ucb1": ("UCB1", "UCB1"),
-    "moss": ("MOSS", "MOSS"),
-    "kl_ucb": ("KL-UCB", "KL-UCB"),
-    "bayes_ucb": ("Bayes-UCB", "Bayes-UCB"),
-    "thompson": ("Thompson", "トンプソン"),
-    "gaussian_thompson": ("Thompson, normal", "トンプソン(正規)"),
-}
 _COLOURS = {
     "greedy": plotting.BLACK,
     "epsilon": plotting.SKY,
@@ -349,7 +339,12 @@ def _draw_time(ax: Any, found: Results) -> None:
     ax.plot(times, bound, "--", color=plotting.BLACK, label="Lai–Robbins")
     for name in found.extra["policies"]:
         curve = found.arrays[f"two/{name}"].mean(0)
-        ax.plot(times, curve, color=_COLOURS[name], label=plotting.text(*LABELS[name]))
+        ax.plot(
+            times,
+            curve,
+            color=_COLOURS[name],
+            label=plotting.text(*POLICY_LABELS[name]),
+        )
     ax.set_xscale("log")
     ax.set_xlim(times[0], times[-1])
     ax.set_ylim(0, 1.05 * found.arrays["two/epsilon"].mean(0).max())
@@ -373,7 +368,7 @@ def _draw_bayes(ax: Any, found: Results) -> None:
             va="center",
         )
     ax.axvline(1, color=plotting.BLACK, linestyle="--", linewidth=1.5)
-    ax.set_yticks(range(len(names)), [plotting.text(*LABELS[names[i]]) for i in order])
+    ax.set_yticks(range(len(names)), [plotting.text(*POLICY_LABELS[names[i]]) for i in order])
     ax.set_xlim(0, 1.15 * max(value.mean() for value in values))
     ax.grid(False, axis="y")
     ax.set_title(
@@ -388,7 +383,7 @@ def _draw_laws(ax: Any, found: Results) -> None:
     laws = found.extra["laws"]
     for offset, name in zip((-0.3, -0.1, 0.1, 0.3), _LAW_POLICIES, strict=True):
         values = [100 * share(found, law, name).mean() for law in laws]
-        words = plotting.text(*LABELS[name])
+        words = plotting.text(*POLICY_LABELS[name])
         ax.bar(np.arange(len(laws)) + offset, values, 0.2, color=_COLOURS[name], label=words)
     ax.set_xticks(range(len(laws)), [plotting.text(*_LAW_LABELS[law]) for law in laws])
     ax.grid(False, axis="x")
@@ -403,7 +398,7 @@ def report(found: Results) -> str:
     lines = [f"regret on ten coins after {found.steps} pulls"]
     for name in ("greedy", *found.extra["policies"]):
         metric = found.metrics[f"ten/{name}/regret"]
-        lines.append(f"  {LABELS[name][0]:20s}{metric.mean:8.1f}{_plus_minus(metric)}")
+        lines.append(f"  {POLICY_LABELS[name][0]:20s}{metric.mean:8.1f}{_plus_minus(metric)}")
     lines += [
         "",
         f"two coins, growth per log t over the last decade / Lai & Robbins' constant; two coins "
@@ -411,7 +406,7 @@ def report(found: Results) -> str:
     ]
     for name in found.extra["policies"]:
         lines.append(
-            f"  {LABELS[name][0]:20s}{slope(found, name).mean():8.2f}"
+            f"  {POLICY_LABELS[name][0]:20s}{slope(found, name).mean():8.2f}"
             f"{above_optimum(found, name).mean():8.3f}"
         )
     laws = found.extra["laws"]
@@ -419,7 +414,7 @@ def report(found: Results) -> str:
     lines += ["", f"regret / that of only exploring: {words}"]
     for name in _LAW_POLICIES:
         shares = "".join(f"{share(found, law, name).mean():8.2f}" for law in laws)
-        lines.append(f"  {LABELS[name][0]:20s}{shares}")
+        lines.append(f"  {POLICY_LABELS[name][0]:20s}{shares}")
     return "\n".join(lines)
 
 

@@ -20,9 +20,28 @@ from dl_lectures.bandits.simulate import Summary
 from dl_lectures.errors import UsageError
 from dl_lectures.reporting import results
 from dl_lectures.reporting.results import Results
-from dl_lectures.training import blocks, checkpoint, devices, metrics, trainer
+from dl_lectures.training import blocks, devices, metrics, trainer
 from dl_lectures.training.options import Options
 from experiments import common
+
+# Policies as figures and reports call them, in English and Japanese.
+POLICY_LABELS = {
+    "explore": ("only explore", "探索のみ"),
+    "commit": ("commit after 100", "各20回試して固定"),
+    "greedy": ("greedy", "グリーディ"),
+    "epsilon": ("ε-greedy 0.1", "ε-グリーディ 0.1"),
+    "weighted_epsilon": ("ε-greedy, step 0.1", "ε-グリーディ,幅0.1"),
+    "ucb1": ("UCB1", "UCB1"),
+    "moss": ("MOSS", "MOSS"),
+    "kl_ucb": ("KL-UCB", "KL-UCB"),
+    "bayes_ucb": ("Bayes-UCB", "Bayes-UCB"),
+    "thompson": ("Thompson", "トンプソン"),
+    "gaussian_thompson": ("Thompson, normal", "トンプソン(正規)"),
+    "discounted_ucb": ("discounted UCB", "割引UCB"),
+    "sliding_window_ucb": ("window UCB", "窓UCB"),
+    "cusum_ucb": ("CUSUM-UCB", "CUSUM-UCB"),
+    "discounted_thompson": ("disc. Thompson", "割引トンプソン"),
+}
 
 _QUANTILES = (0.1, 0.5, 0.9)
 
@@ -59,7 +78,8 @@ def run(
 
     A part's metrics, one value a seed, are PART/LABEL/regret at the horizon, and PART/LABEL/reward
     and PART/LABEL/optimal of the last tenth of the steps and PART/LABEL/total over all. Its arrays
-    are times [C], and reward, optimal, regret and regret_variance, [V, S, C].
+    are times [C], and reward, optimal, regret and regret_variance, [V, S, C], and quantiles, the
+    regret of 10, 50 and 90 % of the runs at tenths of the horizon, [V, S, 10, 3].
 
     Raises:
       UsageError: a number that makes no simulation.
@@ -111,7 +131,7 @@ def _simulate(
         experiment,
         slides,
         options,
-        common.Finished(options.steps, seconds, checkpoint.sha256(tally)),
+        common.finish(options, seconds, tally),
         _metrics(summary, list(games.policies)),
         arrays=arrays,
     )

@@ -47,12 +47,11 @@ import jax
 import numpy as np
 
 from dl_lectures.bandits import best_arm, fixed_budget, fixed_confidence, rewards
-from dl_lectures.errors import Stopped
 from dl_lectures.reporting import claims as claims_lib
 from dl_lectures.reporting import intervals, plotting, results
 from dl_lectures.reporting.claims import Claim
 from dl_lectures.reporting.results import Results
-from dl_lectures.training import checkpoint, signals
+from dl_lectures.training import signals
 from dl_lectures.training.options import Options
 from experiments import common
 
@@ -224,14 +223,6 @@ def _keys(options: Options, problem: int) -> list[jax.Array]:
     return [jax.random.fold_in(jax.random.key(seed), problem) for seed in seeds]
 
 
-def _stop_if_asked(options: Options) -> None:
-    if signals.received():
-        raise Stopped(
-            f"stopped before {options.workdir}; what is finished is kept, and the same command "
-            "continues"
-        )
-
-
 def _budget_work(config: Config, problem: int, plan: Plan) -> Callable[[Options], Results]:
     """What `common.run_parts` calls to ask an algorithm at every budget."""
     means = PROBLEMS[problem]
@@ -242,7 +233,7 @@ def _budget_work(config: Config, problem: int, plan: Plan) -> Callable[[Options]
         bandit = rewards.bernoulli(means)
 
         def ask(explorer: best_arm.Explorer, points: list[int] | None) -> np.ndarray:
-            _stop_if_asked(options)
+            signals.stop_if_received(options.workdir)
             keys = _keys(options, problem)
             return best_arm.answers(keys, bandit, explorer, config.num_runs, points)
 
@@ -258,7 +249,7 @@ def _budget_work(config: Config, problem: int, plan: Plan) -> Callable[[Options]
             "best_arm",
             SLIDES,
             options,
-            _played(options, start, found),
+            common.finish(options, {"play": time.perf_counter() - start}, found),
             {f"error_{budget}": errors[:, i] for i, budget in enumerate(budgets)},
             arrays={
                 "budgets": np.array(budgets),
@@ -280,7 +271,7 @@ def _sure_work(config: Config, explorers: list[best_arm.Explorer]) -> Callable[[
         bandit = rewards.bernoulli(means)
 
         def play(explorer: best_arm.Explorer) -> best_arm.Stopped:
-            _stop_if_asked(options)
+            signals.stop_if_received(options.workdir)
             keys = _keys(options, len(PROBLEMS) + 1)
             return best_arm.until_sure(keys, bandit, explorer, config.num_runs, options.steps)
 
@@ -299,17 +290,12 @@ def _sure_work(config: Config, explorers: list[best_arm.Explorer]) -> Callable[[
             "best_arm",
             SLIDES,
             options,
-            _played(options, start, pulls, answers),
+            common.finish(options, {"play": time.perf_counter() - start}, (pulls, answers)),
             metrics,
             arrays={"quantiles": quantiles, "num_wrong": is_wrong.sum((0, 2))},
         )
 
     return work
-
-
-def _played(options: Options, start: float, *found: np.ndarray) -> common.Finished:
-    seconds = {"play": round(time.perf_counter() - start, 3)}
-    return common.Finished(options.steps, seconds, checkpoint.sha256(found))
 
 
 def claims(found: Results) -> tuple[Claim, ...]:
@@ -376,18 +362,7 @@ def claims(found: Results) -> tuple[Claim, ...]:
         ),
         *_sure_statements(found),
     )
-    return tuple(
-        judge(
-            id=name,
-            slides=SLIDES,
-            statement_en=en,
-            statement_ja=ja,
-            statistic=statistic,
-            per_seed=per_seed,
-            threshold=threshold,
-        )
-        for judge, name, en, ja, statistic, per_seed, threshold in statements
-    )
+    return claims_lib.of_table(SLIDES, statements)
 
 
 def _sure_statements(found: Results) -> list[tuple[Any, ...]]:

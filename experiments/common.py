@@ -17,7 +17,7 @@ from dl_lectures.reporting import results as results_lib
 from dl_lectures.reporting import workdir as workdir_lib
 from dl_lectures.reporting.files import write_atomically
 from dl_lectures.reporting.results import Results
-from dl_lectures.training import devices, trainer
+from dl_lectures.training import checkpoint, devices, signals, trainer
 from dl_lectures.training.options import FREE_TO_CHANGE, Options
 
 # Recurrent cells as figures and reports call them, in English and Japanese.
@@ -67,6 +67,19 @@ def options_of(preset: Preset) -> dict[str, Any]:
     fields = {field.name: getattr(preset, field.name) for field in dataclasses.fields(preset)}
     del fields["config"]
     return fields
+
+
+def numbers_of(config: Any, flag: str, kind: type = int) -> list[Any]:
+    """The numbers in a field of a configuration, which have commas between; none if it is empty.
+
+    Raises:
+        ValueError: something there is no number.
+    """
+    text = getattr(config, flag)
+    try:
+        return [kind(number) for number in text.split(",")] if text else []
+    except ValueError as error:
+        raise ValueError(f"--{flag} must be numbers with commas between, not {text!r}") from error
 
 
 def of_first_seed(tree: Any) -> Any:
@@ -133,6 +146,19 @@ class Finished(NamedTuple):
     state_sha256: str  # of what was found
 
 
+def finish(options: Options, seconds: Mapping[str, float], found: Any) -> Finished:
+    """The record of a run that trains nothing.
+
+    Args:
+        options: of the run.
+        seconds: what it took, by what it did.
+        found: arrays that vouch for it, a pytree.
+    """
+    leaves = tuple(np.asarray(leaf) for leaf in jax.tree.leaves(found))
+    rounded = {name: round(value, 3) for name, value in seconds.items()}
+    return Finished(options.steps, rounded, checkpoint.sha256(leaves))
+
+
 class Parts(NamedTuple):
     """What the parts of an experiment found, and what `results.make` wants to know of a run."""
 
@@ -155,7 +181,7 @@ def run_parts(options: Options, works: Mapping[str, Callable[[Options], Results]
 
     A part has the working directory `parts/NAME` below the experiment's, in which it is continued
     like any run; a part that is finished is only read. The log of all is joined in metrics.jsonl,
-    with `NAME/` before each name.
+    with `NAME/` before each name. A signal is also seen between parts.
 
     Args:
         options: of the experiment.
@@ -168,6 +194,7 @@ def run_parts(options: Options, works: Mapping[str, Callable[[Options], Results]
             with contextlib.suppress(UsageError):  # damaged since: made again
                 found[name] = Results.read(workdir)
                 continue
+        signals.stop_if_received(str(workdir))  # a part may end too soon to ask
         if trainer.is_primary():
             print(f"part {number} of {len(works)}: {name}", flush=True)
         found[name] = work(dataclasses.replace(options, workdir=str(workdir)))

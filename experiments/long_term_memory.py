@@ -65,28 +65,24 @@ class Config:
             if len(set(names)) < len(names):
                 raise ValueError(f"--{flag}={','.join(names)} names one twice")
         for flag in ("lags", "ablation_lags"):
-            try:
-                lags = _numbers(getattr(self, flag))
-            except ValueError as error:
-                raise ValueError(
-                    f"--{flag} must be numbers with commas between, not {getattr(self, flag)!r}"
-                ) from error
+            lags = common.numbers_of(self, flag)
             if lags != sorted(set(lags)):
                 raise ValueError(f"--{flag}={getattr(self, flag)} must increase")
-        if self.claim_lag not in _numbers(self.lags):
+        if self.claim_lag not in common.numbers_of(self, "lags"):
             raise ValueError(f"--claim_lag={self.claim_lag} must be one of --lags={self.lags}")
         grid(self)  # refuses a lag that a problem cannot have
 
 
 def grid(config: Config) -> dict[str, memory.Config]:
     """The runs by name, shortest lags first."""
+    lags, ablation_lags = (common.numbers_of(config, f) for f in ("lags", "ablation_lags"))
     runs = {}
     for problem in config.problems.split(","):
-        for lag in sorted({*_numbers(config.lags), *_numbers(config.ablation_lags)}):
+        for lag in sorted({*lags, *ablation_lags}):
             cells = []
-            if lag in _numbers(config.lags):
+            if lag in lags:
                 cells += config.cells.split(",")
-            if lag in _numbers(config.ablation_lags):
+            if lag in ablation_lags:
                 cells += [cell for cell in ABLATIONS if cell not in cells]
             for cell in cells:
                 runs[name_of(problem, cell, lag)] = memory.Config(
@@ -104,10 +100,6 @@ def grid(config: Config) -> dict[str, memory.Config]:
 def name_of(problem: str, cell: str, lag: int) -> str:
     """The name of a run."""
     return f"{problem}-{cell}-{lag}"
-
-
-def _numbers(commas: str) -> list[int]:
-    return [int(number) for number in commas.split(",") if number]
 
 
 PRESETS = {

@@ -13,7 +13,7 @@ that the same devices reach at best (roofline model, Williams et al., 2009,
 doi:10.1145/1498765.1498785).
 
 A seed is a round of measurements in which each piece of work is timed --steps times, in turn, on
-random data of its own: `experiments.timing`. All forms write into memory that they have already.
+random data of its own: `training.timing`. All forms write into memory that they have already.
 
 quick takes 45 s on 2 cores; full, by estimate, 5 minutes. Seconds depend on the machine and on what
 else runs on it, and so do verdicts. What we did not expect:
@@ -47,8 +47,9 @@ from dl_lectures.reporting import claims as claims_lib
 from dl_lectures.reporting import plotting, results
 from dl_lectures.reporting.claims import Claim
 from dl_lectures.reporting.results import Results
+from dl_lectures.training import timing
 from dl_lectures.training.options import Options
-from experiments import common, timing
+from experiments import common
 
 SLIDES = (39, 40, 41, 42, 43)
 EXPOSURE, GAMMA = 3.0, 2.2  # of the tone curve
@@ -477,7 +478,7 @@ def _job(
     """Results of one job: seconds by form, and the greatest difference from the plain loop's."""
     metrics = {f"{name}_ms": 1e3 * seconds for name, seconds in timed.items()}
     metrics["difference"] = np.max(list(differences.values()), axis=0)
-    finished = timing.finish(options, start, timed)
+    finished = common.finish(options, {"measure": time.perf_counter() - start}, timed)
     return results.make("parallel_hardware", SLIDES, options, finished, metrics)
 
 
@@ -514,7 +515,7 @@ def _sizes(config: Config, options: Options) -> Results:
     metrics = {
         f"{form}_one_cell_us": 1e6 * timed[f"{form}/1"] for form in ("python", "numpy", "jit")
     }
-    finished = timing.finish(options, start, arrays)
+    finished = common.finish(options, {"measure": time.perf_counter() - start}, arrays)
     return results.make(
         "parallel_hardware", SLIDES, options, finished, metrics, {"forms": forms}, arrays
     )
@@ -585,7 +586,7 @@ def _roofs(config: Config, options: Options) -> Results:
         metrics[f"{name}_of_roof"] = rate / np.minimum(intensity * bandwidth, peak)
         metrics[f"{name}_of_peak"] = rate / peak
     arrays = {"intensities": np.array(intensities)}  # [4] operations a byte
-    finished = timing.finish(options, start, timed)
+    finished = common.finish(options, {"measure": time.perf_counter() - start}, timed)
     return results.make("parallel_hardware", SLIDES, options, finished, metrics, arrays=arrays)
 
 
@@ -773,18 +774,7 @@ def claims(found: Results) -> tuple[Claim, ...]:
             0.5,
         ),
     ]
-    return tuple(
-        judge(
-            id=name,
-            slides=SLIDES,
-            statement_en=en,
-            statement_ja=ja,
-            statistic=statistic,
-            per_seed=per_seed,
-            threshold=threshold,
-        )
-        for judge, name, en, ja, statistic, per_seed, threshold in statements
-    )
+    return claims_lib.of_table(SLIDES, statements)
 
 
 _FORMS = {  # English, Japanese, colour

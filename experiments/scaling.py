@@ -92,8 +92,8 @@ class Config:
 
     def __post_init__(self):
         for flag in ("hidden_sizes", "divisors", "depths"):
-            numbers = self._numbers(flag)
-            if min(numbers) < 1 or len(set(numbers)) < max(2, len(numbers)):
+            numbers = common.numbers_of(self, flag)
+            if len(set(numbers)) < max(2, len(numbers)) or min(numbers) < 1:
                 raise ValueError(
                     f"--{flag}={getattr(self, flag)} must be two or more different numbers above 0"
                 )
@@ -115,28 +115,20 @@ class Config:
                 f"--batch_size={self.batch_size}: streams would read the same text"
             )
 
-    def _numbers(self, flag: str) -> list[int]:
-        try:
-            return [int(number) for number in getattr(self, flag).split(",")]
-        except ValueError as error:
-            raise ValueError(
-                f"--{flag} must be numbers with commas between, not {getattr(self, flag)!r}"
-            ) from error
-
     @property
     def sizes(self) -> list[int]:
         """H of the nets of one layer, the smallest first."""
-        return self._numbers("hidden_sizes")
+        return common.numbers_of(self, "hidden_sizes")
 
     @property
     def parts(self) -> list[int]:
         """Divisors of the text's length, the shortest text first."""
-        return self._numbers("divisors")
+        return common.numbers_of(self, "divisors")
 
     @property
     def layers(self) -> list[int]:
         """Layers of the nets of equal size."""
-        return self._numbers("depths")
+        return common.numbers_of(self, "depths")
 
 
 class Net(NamedTuple):

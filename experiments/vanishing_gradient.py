@@ -45,7 +45,7 @@ from dl_lectures.reporting.claims import Claim
 from dl_lectures.reporting.results import Results
 from dl_lectures.sequences import backpropagation, jacobians, memory
 from dl_lectures.sequences.cells import CELLS, CellName
-from dl_lectures.training import devices, trainer
+from dl_lectures.training import devices, timing, trainer
 from dl_lectures.training.options import Options
 from experiments import common
 
@@ -407,9 +407,7 @@ def decades_lost(found: Results, phase: str, name: str) -> np.ndarray:
 
 def slopes(found: Results, what: str) -> np.ndarray:
     """The exponents of T in seconds [R, 3] or bytes [3]: slopes in a doubly logarithmic plot."""
-    log_t = np.log(found.arrays["cost_lengths"])
-    log_t = log_t - log_t.mean()
-    return np.log(found.arrays[f"cost_{what}"]) @ log_t / (log_t @ log_t)
+    return timing.exponent(found.arrays["cost_lengths"], found.arrays[f"cost_{what}"].T).T
 
 
 def claims(found: Results) -> tuple[Claim, ...]:

@@ -15,7 +15,6 @@ import functools
 import importlib.metadata
 import importlib.util
 import os
-import pathlib
 import platform
 import statistics
 import time
@@ -34,6 +33,7 @@ from dl_lectures.bandits import policies, rewards, simulate, thompson, ucb
 from dl_lectures.bandits.policies import Policy
 from dl_lectures.generative import vae
 from dl_lectures.learner import Data, Learner, Metrics, shard_batch
+from dl_lectures.reporting import expected
 from dl_lectures.rl import dqn
 from dl_lectures.sequences import language_model, recurrence
 from dl_lectures.sequences.cells import CELLS
@@ -547,10 +547,7 @@ def measure(row: Row, against: bool, repetitions: int) -> Timing:
 
 def machine() -> str:
     """The device, the cores, the versions, and what was set for the allocator."""
-    name = platform.processor() or platform.machine()
-    with contextlib.suppress(OSError, StopIteration):
-        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
-        name = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    here = expected.machine()
     versions = [f"Python {platform.python_version()}"]
     for package in ("jax", "jaxlib", "torch", "numba"):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
@@ -562,7 +559,7 @@ def machine() -> str:
     }
     found = jax.devices()
     return (
-        f"{name}, {len(os.sched_getaffinity(0))} cores; {len(found)} x {found[0].device_kind}; "
+        f"{here['cpu']}, {here['cores']} cores; {len(found)} x {found[0].device_kind}; "
         f"{', '.join(versions)}; float32; allocator settings: {allocator or 'none'}"
     )
 

@@ -91,9 +91,6 @@ def totalled(state: Totals, arm: jax.Array, reward: jax.Array) -> Totals:
     )
 
 
-# How hard a problem is
-
-
 class Complexity(NamedTuple):
     """How many pulls a problem needs, up to factors: A&B, section 1.
 
@@ -119,9 +116,6 @@ def complexity(means: Sequence[float]) -> Complexity:
     return Complexity(float((gaps**-2).sum()), float((np.arange(1, len(gaps) + 1) / gaps**2).max()))
 
 
-# Schedules: who is pulled how often, and when arms are dropped
-
-
 def recommend_average(state: Any, uniforms: jax.Array) -> jax.Array:
     """Returns the arm of the greatest average, int32 [N]; one that was pulled, if any was.
 
@@ -130,9 +124,6 @@ def recommend_average(state: Any, uniforms: jax.Array) -> jax.Array:
       uniforms: [N], for ties.
     """
     return arms.random_best(jnp.where(state.counts > 0, state.means, -jnp.inf), uniforms)
-
-
-# UCB-E
 
 
 class Stopped(NamedTuple):
@@ -334,7 +325,7 @@ def _play(
     num_cohorts = -(-num_runs // COHORT)
     items = [(0, seed, cohort) for seed in range(len(keys)) for cohort in range(num_cohorts)]
     played = cohorts.program(mesh, play)(
-        games, cohorts.stacked(keys), *cohorts.padded(items, mesh), argument
+        games, jnp.stack(list(keys)), *cohorts.padded(items, mesh), argument
     )
 
     def of_seeds(leaf: np.ndarray) -> np.ndarray:

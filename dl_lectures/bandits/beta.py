@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.tree_util import Partial
 
 from dl_lectures.learner import Key
 
@@ -55,8 +56,12 @@ def draw_beta(
     )
 
 
-def draw_beta_below_one(key: Key, num_steps: int, num_arms: int, num_runs: int) -> BetaLuck:
-    """Draws the luck of variates whose parameters may be below 1; as `draw_beta`."""
+def draw_for(a: float, b: float) -> Partial:
+    """Returns the `draw_beta` of parameters that are at least a and b, for `policies.Policy`."""
+    return Partial(_draw_beta_below_one if min(a, b) < 1 else draw_beta)
+
+
+def _draw_beta_below_one(key: Key, num_steps: int, num_arms: int, num_runs: int) -> BetaLuck:
     return draw_beta(key, num_steps, num_arms, num_runs, below_one=True)
 
 

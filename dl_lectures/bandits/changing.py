@@ -111,8 +111,7 @@ def sliding_window_ucb(
     Raises:
       ValueError: an argument is out of its range.
     """
-    if window != int(window) or window < 1:
-        raise ValueError(f"window must be a whole number of at least 1, not {window}")
+    checks.count("window", window)
     checks.positive("xi", xi)
     checks.positive("bound", bound)
     longest = window if longest is None else longest
@@ -191,10 +190,9 @@ def discounted_thompson(discount: float, successes: float = 1.0, failures: float
     _check_discount(discount)
     checks.positive("successes", successes)
     checks.positive("failures", failures)
-    below_one = min(successes, failures) < 1
     return Policy(
         init=Partial(_init_successes),
-        draw=Partial(beta.draw_beta_below_one if below_one else beta.draw_beta),
+        draw=beta.draw_for(successes, failures),
         select=Partial(_select_beta, successes, failures),
         update=Partial(_update_successes, discount),
     )
@@ -281,12 +279,9 @@ def _init_watched(num_arms: int, num_runs: int) -> Watched:
 def _select_watched(
     exploration: float, width: float, state: Watched, uniforms: jax.Array
 ) -> jax.Array:
-    # Given uniform < exploration, uniform / exploration is uniform: one number, two questions.
-    shares = uniforms / jnp.maximum(exploration, jnp.finfo(jnp.float32).tiny)
-    any_arm = arms.uniform_arm(shares, len(state.ups))
     log_total = jnp.log(jnp.maximum(state.sums.counts.sum(0), 1))
     best = _best_upper_bound(width, log_total[None], state.sums)
-    return jnp.where(uniforms < exploration, any_arm, best)
+    return policies.explore_or(best, exploration, uniforms, len(state.ups))
 
 
 def _update_watched(

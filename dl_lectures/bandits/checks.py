@@ -52,6 +52,12 @@ def whole(name: str, value: float) -> None:
         raise ValueError(f"{name} must be a whole number, not {value}")
 
 
+def count(name: str, value: float) -> None:
+    """Raises ValueError for what is no whole number of at least 1."""
+    if not (math.isfinite(value) and value == int(value) and value >= 1):
+        raise ValueError(f"{name} must be a whole number of at least 1, not {value}")
+
+
 def positive(name: str, value: float) -> None:
     """Raises ValueError for a number that is not positive, or none."""
     if not 0 < value < math.inf:

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, PartitionSpec
@@ -93,8 +92,3 @@ def count_arms(bandit: Bandit) -> int:
         return bandit.means(bandit.init(key_machines, 1), luck)
 
     return jax.eval_shape(means).shape[0]
-
-
-def stacked(keys: Any) -> jax.Array:
-    """Returns the keys of S seeds as one array."""
-    return jnp.stack(list(keys))

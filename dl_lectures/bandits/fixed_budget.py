@@ -354,10 +354,6 @@ def _recommend_moment(moments: Partial, state: best_arm.Totals, uniforms: jax.Ar
     return arms.random_best(moments(state)[0], uniforms)
 
 
-def _draw_normals(key: Key, num_steps: int, num_arms: int, num_runs: int) -> jax.Array:
-    return jax.random.normal(key, (num_steps, num_arms, num_runs))
-
-
 def _beta_moments(state: best_arm.Totals) -> tuple[jax.Array, jax.Array]:
     means = (state.sums + 1) / (state.counts + 2)
     return means, means * (1 - means) / (state.counts + 3)
@@ -384,8 +380,8 @@ def _sample_beta(
 # (draw, moments, sample, whether its moments need the rewards' variance)
 _POSTERIORS: dict[str, tuple[Callable, Callable, Callable, bool]] = {
     "beta": (beta.draw_beta, _beta_moments, _sample_beta, False),
-    "normal": (_draw_normals, _beta_moments, _sample_normal, False),
-    "gaussian": (_draw_normals, _flat_moments, _sample_normal, True),
+    "normal": (policies.draw_normals, _beta_moments, _sample_normal, False),
+    "gaussian": (policies.draw_normals, _flat_moments, _sample_normal, True),
 }
 
 

@@ -104,8 +104,7 @@ def linear_thompson(
 
 
 def _zeros(num_features: int) -> np.ndarray:
-    if num_features != int(num_features) or num_features < 1:
-        raise ValueError(f"num_features must be a whole number of at least 1, not {num_features}")
+    checks.count("num_features", num_features)
     return np.zeros(int(num_features), np.float32)
 
 

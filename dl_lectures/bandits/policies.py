@@ -95,6 +95,11 @@ def draw_uniform(key: Key, num_steps: int, num_arms: int, num_runs: int) -> jax.
     return jax.random.uniform(key, (num_steps, num_runs))
 
 
+def draw_normals(key: Key, num_steps: int, num_arms: int, num_runs: int) -> jax.Array:
+    """Returns a normal number for each arm and step, [B, K, N]."""
+    return jax.random.normal(key, (num_steps, num_arms, num_runs))
+
+
 def draw_dice(key: Key, num_steps: int, num_arms: int, num_runs: int) -> Dice:
     """Returns the dice of B steps, with one for ties."""
     del num_arms
@@ -106,6 +111,22 @@ def draw_dice(key: Key, num_steps: int, num_arms: int, num_runs: int) -> Dice:
 def draw_one_die(key: Key, num_steps: int, num_arms: int, num_runs: int) -> Dice:
     """Returns the dice of B steps of a policy that takes the first of several best arms."""
     return Dice(draw_uniform(key, num_steps, num_arms, num_runs), None)
+
+
+def explore_or(arm: jax.Array, epsilon: float, uniforms: jax.Array, num_arms: int) -> jax.Array:
+    """Returns the arm, int32 [N], or with probability epsilon any of all arms, evenly.
+
+    One number for both questions: given that it is below epsilon, uniform / epsilon is uniform. It
+    has 23 bits: an epsilon of K / 10^5 leaves about 80 values an arm, and shares to about 1 %.
+
+    Args:
+      arm: int32 [N].
+      epsilon: in [0, 1].
+      uniforms: [N], in [0, 1).
+      num_arms: K.
+    """
+    shares = uniforms / jnp.maximum(epsilon, jnp.finfo(jnp.float32).tiny)
+    return jnp.where(uniforms < epsilon, arms.uniform_arm(shares, num_arms), arm)
 
 
 def best_arm(values: jax.Array, tie: jax.Array | None) -> jax.Array:
@@ -204,12 +225,8 @@ def decaying_epsilon_greedy(c: float, d: float) -> Policy:
 
 
 def _select_epsilon_greedy(epsilon: float, state: Averages, dice: Dice) -> jax.Array:
-    # Given explore < epsilon, explore / epsilon is uniform: one number for both questions. It has
-    # 23 bits: an epsilon of K / 10^5 leaves about 80 values an arm, and shares to about 1 %.
-    any_arm = arms.uniform_arm(
-        dice.explore / jnp.maximum(epsilon, jnp.finfo(jnp.float32).tiny), len(state.counts)
-    )
-    return jnp.where(dice.explore < epsilon, any_arm, best_arm(state.means, dice.tie))
+    best = best_arm(state.means, dice.tie)
+    return explore_or(best, epsilon, dice.explore, len(state.counts))
 
 
 def _select_decaying(c_over_d2: float, state: Averages, dice: Dice) -> jax.Array:

@@ -172,7 +172,7 @@ def sweep(
         for seed in range(len(keys))
     ]
     play = _player(mesh, horizon)
-    all_keys = cohorts.stacked(keys)
+    all_keys = jnp.stack(list(keys))
     per_block = mesh.size
     times = _times(horizon, num_points)
 
@@ -336,8 +336,7 @@ def _summary(tally: Tally, times: np.ndarray, num_runs: int) -> Summary:
 
 def _counts(horizon: int, num_runs: int, num_points: int | None) -> tuple[int, int, int]:
     for name, value in (("horizon", horizon), ("num_runs", num_runs)):
-        if not isinstance(value, (int, np.integer)) or value < 1:
-            raise ValueError(f"{name} must be a whole number of at least 1, not {value}")
+        checks.count(name, value)
     if num_points is None:
         num_points = min(horizon, _MAX_POINTS)
     if not 1 <= num_points <= horizon:

@@ -14,7 +14,6 @@ from jax.tree_util import Partial
 
 from dl_lectures.bandits import arms, beta, checks, policies
 from dl_lectures.bandits.policies import Averages, Policy
-from dl_lectures.learner import Key
 
 
 class BetaPosterior(NamedTuple):
@@ -39,10 +38,9 @@ def thompson(successes: float = 1.0, failures: float = 1.0) -> Policy:
     """
     checks.positive("successes", successes)
     checks.positive("failures", failures)
-    below_one = min(successes, failures) < 1
     return Policy(
         init=Partial(_init_beta, successes, failures),
-        draw=Partial(beta.draw_beta_below_one if below_one else beta.draw_beta),
+        draw=beta.draw_for(successes, failures),
         select=Partial(_select_beta),
         update=Partial(_update_beta),
     )
@@ -79,14 +77,10 @@ def gaussian_thompson(prior_scale: float = 1.0, scale: float = 1.0) -> Policy:
     checks.positive("scale", scale)
     return Policy(
         init=Partial(policies.init_averages),
-        draw=Partial(_draw_normals),
+        draw=Partial(policies.draw_normals),
         select=Partial(_select_gaussian, scale**2 / prior_scale**2, scale),
         update=Partial(policies.averaged),
     )
-
-
-def _draw_normals(key: Key, num_steps: int, num_arms: int, num_runs: int) -> jax.Array:
-    return jax.random.normal(key, (num_steps, num_arms, num_runs))
 
 
 def _select_gaussian(

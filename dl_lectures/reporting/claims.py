@@ -7,6 +7,7 @@ otherwise: more seeds would tell.
 """
 
 import math
+from collections.abc import Iterable
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -99,6 +100,20 @@ def share_at_least(*, statistic: str, per_seed: ArrayLike, threshold: float, **w
     """
     value, ci95 = _share(per_seed)
     return _claim_at_least(statistic, value, ci95, threshold, words)
+
+
+def of_table(slides: tuple[int, ...], table: Iterable[tuple[Any, ...]]) -> tuple[Claim, ...]:
+    """The claims of a table about the same slides.
+
+    Args:
+        slides: of all its claims.
+        table: `at_most` or one of its kind, then what it is given: id, statement_en, statement_ja,
+            statistic, per_seed, threshold.
+    """
+    names = ("id", "statement_en", "statement_ja", "statistic", "per_seed", "threshold")
+    return tuple(
+        judge(slides=slides, **dict(zip(names, given, strict=True))) for judge, *given in table
+    )
 
 
 def _claim_at_most(

@@ -68,13 +68,14 @@ def fold(
                 seconds[clock] += time.perf_counter() - begin
                 clock = "simulate"
                 progress.update(block + 1, sum(seconds.values()))
+                if block + 1 == num_blocks:  # who asked for the fold keeps what was found
+                    break
                 is_late = 0 < options.checkpoint_seconds < time.monotonic() - last_save
                 stop, is_late = signals.agree(is_late)
-                at_end = block + 1 == num_blocks
-                if (stop or is_late) and not at_end:
+                if stop or is_late:
                     checkpoints.save(block + 1, _words(tally), {"seconds": seconds})
                     last_save = time.monotonic()
-                if stop and not at_end:
+                if stop:
                     checkpoints.wait()
                     raise Stopped(
                         f"stopped after block {block + 1} of {num_blocks}; its checkpoint is in "

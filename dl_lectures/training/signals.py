@@ -7,6 +7,8 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
+from dl_lectures.errors import Stopped
+
 _received: list[int] = []
 
 
@@ -34,6 +36,24 @@ def agree(is_late: bool) -> tuple[bool, bool]:
         return stop, is_late
     answers = multihost_utils.process_allgather(np.array([stop, is_late]))  # [P, 2]
     return bool(answers[:, 0].any()), bool(answers[0, 1])
+
+
+def stop_if_received(workdir: str) -> None:
+    """Ends a run that has nothing to save: between pieces of work that are kept when finished.
+
+    All processes must ask at the same place.
+
+    Args:
+      workdir: of what is not finished.
+
+    Raises:
+      Stopped: a signal has come.
+    """
+    stop, _ = agree(is_late=False)
+    if stop:
+        raise Stopped(
+            f"stopped before {workdir}; what is finished is kept, and the same command continues"
+        )
 
 
 def _note(number: int, frame: FrameType | None) -> None:

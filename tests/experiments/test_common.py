@@ -81,6 +81,33 @@ def test_stopped_in_its_second_part_it_continues_there(tmp_path, whole, monkeypa
     assert log == (whole[0] / "metrics.jsonl").read_bytes()
 
 
+def test_a_signal_is_seen_between_parts_that_are_too_short_to_ask(tmp_path, monkeypatch):
+    """In a part of a single block nobody asks: Ctrl-C once waited for the last part."""
+    begun = []
+
+    def work(name, options):
+        begun.append(name)
+        return common.Results(*("toy", (0,), "smoke", 0, 2, 1, {}, {}), state_sha256=name)
+
+    works = {name: functools.partial(work, name) for name in ("first", "second")}
+    options = Options(workdir=str(tmp_path), num_seeds=2, steps=1)
+    monkeypatch.setattr(signals, "received", lambda: bool(begun))
+    with pytest.raises(Stopped, match="parts/second; .* the same command continues"):
+        common.run_parts(options, works)
+    monkeypatch.undo()
+    common.run_parts(options, works)
+    assert begun == ["first", "second"]
+
+
+def test_numbers_with_commas():
+    config = dataclasses.make_dataclass("C", [("lags", str), ("gaps", str)])("3,1", "")
+    assert common.numbers_of(config, "lags") == [3, 1]
+    assert common.numbers_of(config, "gaps", float) == []
+    for bad in ("3,x", "3,,1", ","):
+        with pytest.raises(ValueError, match=f"^--lags must be numbers with commas .*'{bad}'$"):
+            common.numbers_of(dataclasses.replace(config, lags=bad), "lags")
+
+
 def test_more_steps_continue_every_part(tmp_path, whole):
     run(tmp_path, steps=30)
     parts = run(tmp_path)

@@ -103,3 +103,16 @@ def test_a_claim_that_contradicts_itself_is_not_judged(change, words):
     claim = claims.at_most(**WORDS, per_seed=SEEDS, threshold=1.0)
     with pytest.raises(ValueError, match=words):
         claims.judge(claim._replace(**change))
+
+
+def test_a_table_is_its_lines():
+    line = ("id", "en", "ja", "error of x", [0.1, 0.2, 0.3], 1.0)
+    table = [(claims.at_most, *line), (claims.at_least, *line)]
+    words = dict(zip(("id", "statement_en", "statement_ja"), line, strict=False), slides=(3,))
+    numbers = {"statistic": line[3], "per_seed": line[4], "threshold": line[5]}
+    assert claims.of_table((3,), table) == (
+        claims.at_most(**words, **numbers),
+        claims.at_least(**words, **numbers),
+    )
+    with pytest.raises(ValueError, match="zip"):
+        claims.of_table((3,), [(claims.at_most, *line, "one too many")])

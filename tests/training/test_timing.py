@@ -11,9 +11,8 @@ import numpy as np
 import pytest
 
 from dl_lectures.errors import Stopped
-from dl_lectures.training import signals
+from dl_lectures.training import signals, timing
 from dl_lectures.training.options import Options
-from experiments import timing
 
 
 @pytest.fixture

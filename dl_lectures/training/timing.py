@@ -1,13 +1,13 @@
-"""What experiments that measure seconds share: work that is timed in turn, and exponents of growth.
+"""Seconds as what is measured: work that is timed in turn, and exponents of growth.
 
 Other work on a machine slows all that is timed at that moment. So the works of an experiment are
 timed one after the other, again and again, and medians are taken.
 
-In these experiments a seed is one round: it has random inputs of its own, which do not change how
-long the work takes, and in it each work is timed --steps times in turn with the others; the median
-of these is the seed's value. Intervals over seeds are thus intervals over rounds: they tell how
-well this machine was measured while it ran, and nothing of other machines. Nothing is trained, so
-log_every, eval_every and checkpoint_every have no meaning.
+In an experiment on seconds a seed is one round: it has random inputs of its own, which do not
+change how long the work takes, and in it each work is timed --steps times in turn with the others;
+the median of these is the seed's value. Intervals over seeds are thus intervals over rounds: they
+tell how well this machine was measured while it ran, and nothing of other machines. Nothing is
+trained, so log_every, eval_every and checkpoint_every have no meaning.
 """
 
 import contextlib
@@ -24,10 +24,8 @@ import jax
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dl_lectures.errors import Stopped
-from dl_lectures.training import checkpoint, signals
+from dl_lectures.training import signals
 from dl_lectures.training.options import Options
-from experiments import common
 
 _LEAST_SECONDS = 1e-3  # shorter work is repeated so long, as a clock and a call take time, too
 
@@ -40,13 +38,6 @@ class Work(NamedTuple):
     prepare: Callable[[], Any] | None = None
     # Surroundings in which `run` is timed, such as `on_cores`.
     within: Callable[[], contextlib.AbstractContextManager] = contextlib.nullcontext
-
-
-def finish(options: Options, start: float, measured: Any) -> common.Finished:
-    """The record of a part that began at `start`, by `time.perf_counter`."""
-    seconds = {"measure": round(time.perf_counter() - start, 3)}
-    leaves = tuple(np.asarray(leaf) for leaf in jax.tree.leaves(measured))
-    return common.Finished(options.steps, seconds, checkpoint.sha256(leaves))
 
 
 def in_turn(
@@ -72,11 +63,7 @@ def in_turn(
         counts = {name: _warm_up(work, 1 if rounds else 2) for name, work in works.items()}
         samples: dict[str, list[float]] = {name: [] for name in works}
         for _ in range(options.steps):
-            if signals.received():
-                raise Stopped(
-                    f"stopped before {options.workdir}; what is finished is kept, and the same "
-                    "command continues"
-                )
+            signals.stop_if_received(options.workdir)
             for name, work in works.items():
                 samples[name].append(_time(work, counts[name]))
         rounds.append({name: statistics.median(values) for name, values in samples.items()})
