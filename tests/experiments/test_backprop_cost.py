@@ -16,7 +16,6 @@ from dl_lectures.training import signals
 from dl_lectures.training.options import Options
 from experiments import backprop_cost, common
 
-_HAS_JAPANESE = plotting.has_japanese()
 EXACT = [
     "paths_are_100_oku",
     "learning_costs_all_paths",
@@ -125,11 +124,12 @@ def test_smoke_run_writes_results_claims_and_figure(tmp_path, monkeypatch):
     preset = backprop_cost.PRESETS["smoke"]
     options = Options(workdir=str(tmp_path), preset="smoke", **common.options_of(preset))
 
-    # A signal in the second part: the first is kept.
-    monkeypatch.setattr(signals, "received", lambda: True)
+    # A signal after the first part, which is kept.
+    first = tmp_path / "parts" / "paths" / "DONE"
+    monkeypatch.setattr(signals, "received", first.exists)
     with pytest.raises(Stopped, match="continues"):
         common.execute(backprop_cost, preset.config, options)
-    assert (tmp_path / "parts" / "paths" / "DONE").exists()
+    assert first.exists()
     monkeypatch.setattr(signals, "received", lambda: False)
 
     found = common.execute(backprop_cost, preset.config, options)
@@ -215,9 +215,7 @@ def test_claims_fail_where_it_is_wrong():
     assert verdicts_of(made_up(num_paths=1_000))["learning_costs_all_paths"] == "holds"
 
 
-@pytest.mark.parametrize("japanese", [False, True])
-def test_figure(japanese, monkeypatch, tmp_path):
-    monkeypatch.setattr(plotting, "has_japanese", lambda: japanese and _HAS_JAPANESE)
+def test_figure(font, tmp_path):
     png, _ = plotting.save(backprop_cost.figure(made_up()), tmp_path / "figure")
     assert png.stat().st_size > 10_000
 

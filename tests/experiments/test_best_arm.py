@@ -123,18 +123,13 @@ def test_claims_hold_for_good_and_fail_for_bad_results():
     assert unsure == _OF_BUDGETS
 
 
-@pytest.mark.parametrize("japanese", [False, True])
-def test_figure_of_one_and_two_problems(japanese, monkeypatch, tmp_path):
-    monkeypatch.setattr(plotting, "has_japanese", lambda: japanese and _HAS_JAPANESE)
+def test_figure_of_one_and_two_problems(font, tmp_path):
     for problems in ((1,), (1, 5)):
         figure = best_arm.figure(results_of(problems))
         titles = [ax.get_title() for ax in figure.axes if ax.axison]
         assert len(titles) == 1 + len(problems)
         png, _ = plotting.save(figure, tmp_path / str(len(problems)))
         assert png.stat().st_size > 10_000
-
-
-_HAS_JAPANESE = plotting.has_japanese()
 
 
 def test_problems_are_those_of_the_paper():

@@ -15,7 +15,6 @@ from dl_lectures.reporting.results import Results
 from dl_lectures.training.options import Options
 from experiments import common, parallel_hardware
 
-_HAS_JAPANESE = plotting.has_japanese()
 ALWAYS = [
     "cells_are_independent",
     "compiled_beats_loop_on_cells",
@@ -284,9 +283,7 @@ def test_crossovers():
     np.testing.assert_allclose(found["jit_over_numpy"], 7e-6 / 3e-9, rtol=0.2)
 
 
-@pytest.mark.parametrize("japanese", [False, True])
-def test_figure(japanese, monkeypatch, tmp_path):
-    monkeypatch.setattr(plotting, "has_japanese", lambda: japanese and _HAS_JAPANESE)
+def test_figure(font, tmp_path):
     png, _ = plotting.save(parallel_hardware.figure(made_up()), tmp_path / "figure")
     assert png.stat().st_size > 10_000
 

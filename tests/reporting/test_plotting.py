@@ -9,19 +9,6 @@ import pytest
 from dl_lectures.reporting import plotting
 
 
-@pytest.fixture(params=["with the font", "without the font"])
-def font(request, monkeypatch):
-    """Draws once with the Japanese font, where it is installed, and once without."""
-    caches = (plotting.has_japanese, plotting._matplotlib, plotting._glyphs)
-    if request.param == "without the font":
-        monkeypatch.setitem(sys.modules, "matplotlib_fontja", None)  # its import raises ImportError
-    for cache in caches:
-        cache.cache_clear()
-    yield request.param
-    for cache in caches:
-        cache.cache_clear()
-
-
 def draw():
     figure, (left, right) = plotting.subplots(1, 2, width_ratios=[2, 1])
     values = np.random.default_rng(0).normal(size=(20, 8)) / 10 + 4
