@@ -12,7 +12,6 @@ N: environments, B: batch, A: actions.
 """
 
 import dataclasses
-import functools
 from typing import Annotated, Any, NamedTuple
 
 import jax
@@ -20,6 +19,7 @@ import jax.numpy as jnp
 import optax
 
 from dl_lectures.learner import Data, Key, Learner, Metrics, shard_batch
+from dl_lectures.rl import actors as actors_lib
 from dl_lectures.rl import environments, evaluation, networks, replay, td
 
 
@@ -100,15 +100,6 @@ class Transition(NamedTuple):
     next_obs: jax.Array  # the observation that the action led to, never a reset's
 
 
-class Actors(NamedTuple):
-    """N environments in the middle of their episodes."""
-
-    env_state: Any  # leaves [N, ...]
-    obs: jax.Array  # [N, ...]
-    episode_return: jax.Array  # [N] float32, rewards of the running episode so far
-    last_return: jax.Array  # [N] float32, return of the last finished episode; 0 before the first
-
-
 class State(NamedTuple):
     """Everything that the future of a run depends on."""
 
@@ -116,7 +107,7 @@ class State(NamedTuple):
     target_params: Any
     opt_state: Any
     buffer: replay.Buffer  # of Transition
-    actors: Actors
+    actors: actors_lib.Actors
     key: Key  # constant
     t: jax.Array  # [] int32, steps of the learner
 
@@ -130,39 +121,6 @@ def epsilon_greedy(key: Key, q_values: jax.Array, epsilon: jax.Array) -> jax.Arr
     explore, choice = jax.random.uniform(key, (2, num_envs))
     random_action = jnp.int32(choice * num_actions)
     return jnp.where(explore < epsilon, random_action, q_values.argmax(-1))
-
-
-def reset(key: Key, environment: environments.Environment, num_envs: int) -> Actors:
-    """Starts N episodes. The key is consumed."""
-    obs, env_state = jax.vmap(environment.reset)(jax.random.split(key, num_envs))
-    return Actors(env_state, obs, jnp.zeros(num_envs), jnp.zeros(num_envs))
-
-
-def act(
-    key: Key,
-    environment: environments.Environment,
-    actors: Actors,
-    actions: jax.Array,
-    discount: float,
-) -> tuple[Actors, Transition]:
-    """Takes one action [N] in each environment. The key is consumed.
-
-    Returns the actors after it and the transitions, leaves [N, ...].
-    """
-    step = jax.vmap(functools.partial(environments.step_and_reset, environment))
-    keys_step, keys_reset = jax.random.split(key, (2, actions.shape[0]))
-    outcome = step(keys_step, keys_reset, actors.env_state, actions)
-    discounts = jnp.where(outcome.terminated, 0.0, discount)
-    transitions = Transition(actors.obs, actions, outcome.reward, discounts, outcome.final_obs)
-    done = outcome.terminated | outcome.truncated
-    episode_return = actors.episode_return + outcome.reward
-    actors = Actors(
-        outcome.state,
-        outcome.obs,
-        jnp.where(done, 0.0, episode_return),
-        jnp.where(done, episode_return, actors.last_return),
-    )
-    return actors, transitions
 
 
 def make(config: Config, environment: environments.Environment | None = None) -> Learner:
@@ -194,11 +152,14 @@ def make(config: Config, environment: environments.Environment | None = None) ->
     td_error = jax.vmap(td.double_q_error if config.double else td.q_learning_error)
     q_values = jax.vmap(network.apply, in_axes=(None, 0))  # params, [N, ...] -> [N, A]
 
-    def explore(key: Key, params: Any, actors: Actors, epsilon: jax.Array):
+    def explore(key: Key, params: Any, actors: actors_lib.Actors, epsilon: jax.Array):
         """One epsilon-greedy step of all environments: actors and transitions, [N, ...]."""
         key_policy, key_env = jax.random.split(key)
         actions = epsilon_greedy(key_policy, q_values(params, actors.obs), epsilon)
-        return act(key_env, environment, actors, actions, config.discount)
+        obs = actors.obs
+        actors, outcome = actors_lib.act(key_env, environment, actors, actions)
+        discounts = jnp.where(outcome.terminated, 0.0, config.discount)
+        return actors, Transition(obs, actions, outcome.reward, discounts, outcome.final_obs)
 
     def loss_fn(params: Any, target_params: Any, batch: Transition):
         q_tm1 = q_values(params, batch.obs)  # [B, A]
@@ -219,7 +180,7 @@ def make(config: Config, environment: environments.Environment | None = None) ->
 
     def init(key: Key) -> State:
         key_actors, key_net, key_fill, key_run = jax.random.split(key, 4)
-        actors = reset(key_actors, environment, config.num_envs)
+        actors = actors_lib.reset(key_actors, environment, config.num_envs)
         params = network.init(key_net, actors.obs[0])
 
         def fill(carry, key):

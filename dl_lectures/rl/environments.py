@@ -27,7 +27,7 @@ _BROKEN = ("MountainCarContinuous-v0",)
 
 
 class Environment(NamedTuple):
-    """One task with finitely many actions, its parameters closed over.
+    """One task, its parameters closed over.
 
     `step` neither resets nor hides anything: after an end its result is meaningless.
     """
@@ -37,7 +37,9 @@ class Environment(NamedTuple):
     step: Callable[
         [Key, EnvState, jax.Array], tuple[Obs, EnvState, jax.Array, jax.Array, jax.Array]
     ]
-    num_actions: int  # A; actions are int32 in 0, ..., A - 1
+    num_actions: int  # A; actions are int32 in 0, ..., A - 1. 0: actions are continuous,
+    low: tuple[float, ...] = ()  # float32 [D] not below these,
+    high: tuple[float, ...] = ()  # nor above these
 
 
 class Outcome(NamedTuple):
@@ -75,14 +77,29 @@ def step_and_reset(
 
 
 @functools.cache
-def make(name: str) -> Environment:
+def make(
+    name: str,
+    *,
+    continuous: bool | None = False,
+    size: int = 0,
+    sticky_actions: float = 0.0,
+    max_episode_steps: int = 0,
+) -> Environment:
     """Returns gymnax's environment of that name.
 
     Cached: functions are static to `jax.jit`, so a second object would compile everything again.
 
+    Args:
+      name: one of gymnax's.
+      continuous: which actions the caller can choose: finitely many (False), continuous ones (True)
+        or either (None).
+      size: N of DeepSea, which is N x N; 0: its own.
+      sticky_actions: see `sticky`.
+      max_episode_steps: the time limit; 0: the environment's own.
+
     Raises:
-      UsageError: the name is unknown, its actions are continuous, it is known to be wrong, or its
-        data cannot be fetched.
+      UsageError: the name is unknown, its actions are of the other kind, it is known to be wrong,
+        or its data cannot be fetched; or it has no size.
     """
     import gymnax  # takes 3 s, so only where an environment is made
     from gymnax.environments import spaces
@@ -95,28 +112,76 @@ def make(name: str) -> Environment:
     if name not in gymnax.registered_envs:
         known = ", ".join(sorted(set(gymnax.registered_envs) - set(_BROKEN)))
         raise errors.UsageError(f"--env={name} is unknown; choose one of {known}.")
+    if size and name != "DeepSea-bsuite":
+        raise errors.UsageError(f"--env_size={size}: only DeepSea-bsuite has a size; leave it out.")
     try:
-        env, params = gymnax.make(name)
+        env, params = gymnax.make(name, **({"size": size} if size else {}))
     except OSError as error:  # MNISTBandit-bsuite downloads its images
         raise errors.UsageError(
             f"--env={name} cannot fetch its data ({error}); choose one that needs none, "
             "such as CartPole-v1."
         ) from error
-    if not isinstance(env.action_space(params), spaces.Discrete):
+    space = env.action_space(params)
+    is_discrete = isinstance(space, spaces.Discrete)
+    if is_discrete and continuous:
+        raise errors.UsageError(
+            f"--env={name} has finitely many actions; choose one with continuous ones, "
+            "such as Pendulum-v1."
+        )
+    if not is_discrete and continuous is False:
         raise errors.UsageError(
             f"--env={name} has continuous actions; choose one with finitely many, "
             "such as CartPole-v1."
         )
+    if max_episode_steps:
+        params = params.replace(max_steps_in_episode=max_episode_steps)
+    # A MinAtar picture is zeros and ones, and a replay buffer holds many: a quarter of the bytes.
+    obs_type = bool if name.endswith("-MinAtar") else None
+
+    def narrow(obs: Obs) -> Obs:
+        return obs.astype(obs_type) if obs_type else obs
 
     def reset(key: Key) -> tuple[Obs, EnvState]:
-        return _strong(env.reset_env(key, params))
+        obs, state = _strong(env.reset_env(key, params))
+        return narrow(obs), state
 
     def step(key: Key, state: EnvState, action: jax.Array):
         obs, state, reward, terminated, _ = env.step_env(key, state, action, params)
         truncated = env.is_truncated(state, params)
-        return *_strong((obs, state)), jnp.float32(reward), terminated, truncated
+        obs, state = _strong((obs, state))
+        return narrow(obs), state, jnp.float32(reward), terminated, truncated
 
-    return Environment(reset, step, int(env.action_space(params).n))
+    if is_discrete:
+        environment = Environment(reset, step, int(space.n))
+    else:
+        low, high = (
+            tuple(float(x) for x in jnp.broadcast_to(bound, space.shape))
+            for bound in (space.low, space.high)
+        )
+        environment = Environment(reset, step, num_actions=0, low=low, high=high)
+    return sticky(environment, sticky_actions) if sticky_actions else environment
+
+
+def sticky(environment: Environment, probability: float) -> Environment:
+    """An environment that sometimes takes the action before instead of the one that was chosen.
+
+    Machado et al. (2018), arXiv:1709.06009, section 5; MinAtar's published scores have probability
+    0.1. Before the first action of an episode there is none, which counts as action 0.
+    """
+
+    def reset(key: Key) -> tuple[Obs, EnvState]:
+        obs, state = environment.reset(key)
+        return obs, (state, jnp.int32(0))
+
+    def step(key: Key, state: EnvState, action: jax.Array):
+        inner, previous = state
+        key_stick, key_step = jax.random.split(key)
+        sticks = jax.random.bernoulli(key_stick, probability)
+        action = jnp.where(sticks, previous, jnp.int32(action))
+        obs, inner, *rest = environment.step(key_step, inner, action)
+        return obs, (inner, action), *rest
+
+    return environment._replace(reset=reset, step=step)
 
 
 def _strong(tree: Any) -> Any:

@@ -51,6 +51,68 @@ def test_a_time_limit_truncates_and_shows_where_it_cut():
     np.testing.assert_array_equal(out.final_obs, ours.step(keys[0], state, jnp.int32(0))[0])
 
 
+def test_a_sticky_action_is_the_one_before():
+    """An environment that shows the action taken: 10,000 alternating choices, 0.1 of them stuck."""
+    inner = environments.Environment(
+        reset=lambda key: (jnp.int32(0), ()),
+        step=lambda key, state, action: (action, (), jnp.float32(0), False, False),
+        num_actions=3,
+    )
+    environment = environments.sticky(inner, 0.1)
+    actions = 1 + jnp.arange(10_000) % 2
+
+    def step(state, x):
+        key, action = x
+        taken, state, *_ = environment.step(key, state, action)
+        return state, (taken, state[1])
+
+    _, state = environment.reset(jax.random.key(0))
+    keys = jax.random.split(jax.random.key(1), len(actions))
+    _, (taken, remembered) = jax.lax.scan(step, state, (keys, actions))
+    before = jnp.concatenate([jnp.zeros(1, int), taken[:-1]])
+    stuck = taken != actions
+    np.testing.assert_array_equal(taken, remembered)
+    np.testing.assert_array_equal(taken[stuck], before[stuck])
+    # After a stuck action the one before equals the choice, so that a second one cannot be seen:
+    # of every 1.1 steps one can, 0.1 / 1.1 = 0.0909 +- 4 sigma.
+    assert abs(stuck.mean() - 0.1 / 1.1) < 0.0115
+
+
+def test_deep_sea_has_a_size_and_continuous_actions_have_bounds():
+    obs, _ = environments.make("DeepSea-bsuite", size=12).reset(jax.random.key(0))
+    assert obs.shape == (12, 12)
+    pendulum = environments.make("Pendulum-v1", continuous=True)
+    assert (pendulum.num_actions, pendulum.low, pendulum.high) == (0, (-2.0,), (2.0,))
+    assert environments.make("Swimmer-misc", continuous=None).low == (-1.0, -1.0)
+
+
+def test_a_time_limit_can_be_set():
+    ours = environments.make("CartPole-v1", max_episode_steps=3)
+    _, state = ours.reset(jax.random.key(0))
+    for expected in (False, False, True):
+        _, state, _, _, truncated = ours.step(jax.random.key(1), state, jnp.int32(0))
+        assert truncated == expected
+
+
+def test_pictures_take_a_byte_a_cell():
+    obs, _ = environments.make("Breakout-MinAtar").reset(jax.random.key(0))
+    theirs, _ = gymnax.make("Breakout-MinAtar")[0].reset(jax.random.key(0))
+    assert obs.dtype == bool
+    np.testing.assert_array_equal(obs, theirs)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "said"),
+    [
+        ({"name": "CartPole-v1", "size": 4}, "only DeepSea-bsuite has a size"),
+        ({"name": "CartPole-v1", "continuous": True}, "has finitely many actions"),
+    ],
+)
+def test_wishes_that_do_not_fit(wanted, said):
+    with pytest.raises(UsageError, match=said):
+        environments.make(**wanted)
+
+
 @pytest.mark.parametrize(
     ("name", "said"),
     [
