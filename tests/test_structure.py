@@ -35,6 +35,7 @@ MAY_IMPORT = {
 SEAMS = {
     "absl": ("experiments/*.py", "scripts/*.py"),
     "flax": ("dl_lectures/*/networks.py",),
+    "gymnasium": ("scripts/evaluate_gymnasium.py",),
     "gymnax": ("dl_lectures/rl/environments.py",),
     "matplotlib": ("dl_lectures/reporting/plotting.py",),
     "matplotlib_fontja": ("dl_lectures/reporting/plotting.py",),

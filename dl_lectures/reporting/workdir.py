@@ -78,6 +78,18 @@ def settle_config(workdir: pathlib.Path, record: dict[str, Any], free: Collectio
         write_atomically(path, f"{text}\n".encode())
 
 
+def read_config(workdir: pathlib.Path) -> dict[str, Any]:
+    """What `settle_config` wrote.
+
+    Raises:
+        UsageError: there is none, or it is damaged.
+    """
+    stored = _read(workdir / "config.json")
+    if stored is None:
+        raise UsageError(f"no run in {workdir}; train there first, or give the --workdir of a run")
+    return stored
+
+
 def is_done(workdir: pathlib.Path, steps: int) -> bool:
     """Whether the directory holds the finished run of so many steps."""
     try:

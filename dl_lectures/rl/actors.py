@@ -39,8 +39,15 @@ def act(
     Returns:
       The actors after it and what the actions led to, leaves [N, ...].
     """
+    return act_with(jax.random.split(key, (2, actions.shape[0])), environment, actors, actions)
+
+
+def act_with(
+    keys: Key, environment: environments.Environment, actors: Actors, actions: jax.Array
+) -> tuple[Actors, environments.Outcome]:
+    """Like `act`, with the keys [2, N] of steps and resets; those of many steps cost one call."""
     step = jax.vmap(functools.partial(environments.step_and_reset, environment))
-    keys_step, keys_reset = jax.random.split(key, (2, actions.shape[0]))
+    keys_step, keys_reset = keys
     outcome = step(keys_step, keys_reset, actors.env_state, actions)
     done = outcome.terminated | outcome.truncated
     episode_return = actors.episode_return + outcome.reward

@@ -99,7 +99,7 @@ def make(
 
     Raises:
       UsageError: the name is unknown, its actions are of the other kind, it is known to be wrong,
-        or its data cannot be fetched; or it has no size.
+        or its data cannot be fetched; or it has no size, or no sticky actions.
     """
     import gymnax  # takes 3 s, so only where an environment is made
     from gymnax.environments import spaces
@@ -133,6 +133,10 @@ def make(
             f"--env={name} has continuous actions; choose one with finitely many, "
             "such as CartPole-v1."
         )
+    if sticky_actions and not is_discrete:
+        raise errors.UsageError(
+            f"--sticky_actions={sticky_actions:g}: actions of {name} are continuous; leave it out."
+        )
     if max_episode_steps:
         params = params.replace(max_steps_in_episode=max_episode_steps)
     # A MinAtar picture is zeros and ones, and a replay buffer holds many: a quarter of the bytes.
@@ -160,6 +164,17 @@ def make(
         )
         environment = Environment(reset, step, num_actions=0, low=low, high=high)
     return sticky(environment, sticky_actions) if sticky_actions else environment
+
+
+def of_config(config: Any, continuous: bool | None = False) -> Environment:
+    """The environment that an agent's configuration names; see `make`."""
+    return make(
+        config.env,
+        continuous=continuous,
+        size=config.env_size,
+        sticky_actions=config.sticky_actions,
+        max_episode_steps=config.max_episode_steps,
+    )
 
 
 def sticky(environment: Environment, probability: float) -> Environment:

@@ -1,6 +1,7 @@
-"""Returns of whole episodes under a fixed policy."""
+"""Whole episodes under a fixed policy: their returns, and every step of one."""
 
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -46,3 +47,41 @@ def episode_returns(
     active = jnp.ones(num_episodes, bool)
     carry = (obs, state, jnp.zeros(num_episodes), active, jnp.int32(0))
     return jax.lax.while_loop(unfinished, play, carry)[2]
+
+
+class Episode(NamedTuple):
+    """Every step of one episode, T of them at most; after its end everything stands still."""
+
+    states: Any  # of the environment, leaves [T + 1, ...]
+    obs: jax.Array  # [T + 1, ...]
+    actions: jax.Array  # [T] or [T, D]
+    rewards: jax.Array  # [T] float32, 0 after the end
+    length: jax.Array  # [] int32, steps that were taken
+
+
+def play_episode(key: Key, environment: Environment, policy: Policy, num_steps: int) -> Episode:
+    """Plays one episode to its end, or for `num_steps` = T steps. The key is consumed."""
+    key_reset, key_play = jax.random.split(key)
+    obs, state = environment.reset(key_reset)
+
+    def play(carry, t):
+        obs, state, active = carry
+        key_policy, key_step = jax.random.split(jax.random.fold_in(key_play, t))
+        action = policy(key_policy, obs)
+        new_obs, new_state, reward, terminated, truncated = environment.step(
+            key_step, state, action
+        )
+        new_obs, new_state = jax.tree.map(
+            lambda new, old: jnp.where(active, new, old), (new_obs, new_state), (obs, state)
+        )
+        step = (new_state, new_obs, action, jnp.where(active, reward, 0.0), active)
+        return (new_obs, new_state, active & ~(terminated | truncated)), step
+
+    steps = jnp.arange(num_steps)
+    _, (states, later, actions, rewards, active) = jax.lax.scan(
+        play, (obs, state, jnp.bool_(True)), steps
+    )
+    states, later = jax.tree.map(
+        lambda first, rest: jnp.concatenate([first[None], rest]), (state, obs), (states, later)
+    )
+    return Episode(states, later, actions, rewards, active.sum())

@@ -56,6 +56,25 @@ def configure(options: Options) -> None:
         )
 
 
+def memory() -> int:
+    """Bytes that this process's arrays can have: what its devices hold, on CPU what the machine."""
+    found = [device.memory_stats() for device in jax.local_devices()]
+    if all(found):
+        return sum(stats["bytes_limit"] for stats in found)
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def num_bytes(tree: Any) -> int:
+    """The size of arrays or their shapes, keys included."""
+
+    def of_leaf(leaf: Any) -> int:
+        if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            leaf = jax.eval_shape(jax.random.key_data, leaf)
+        return leaf.size * leaf.dtype.itemsize
+
+    return sum(map(of_leaf, jax.tree.leaves(tree)))
+
+
 def compile_cache() -> pathlib.Path:
     """Where compiled programs are kept: $JAX_COMPILATION_CACHE_DIR or the user's cache folder."""
     if named := os.environ.get("JAX_COMPILATION_CACHE_DIR"):

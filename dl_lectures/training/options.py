@@ -1,7 +1,7 @@
 """How to run, apart from what to run: the options that every experiment shares."""
 
 import dataclasses
-from typing import Annotated, Literal
+from typing import Annotated
 
 from dl_lectures.errors import UsageError
 
@@ -29,7 +29,7 @@ class Options:
     """The options of a run. Counts of steps are updates of one seed."""
 
     workdir: Annotated[str, "directory of this run; the same command again continues it"]
-    preset: Annotated[Literal["smoke", "quick", "full"], "set of defaults, by cost"] = "quick"
+    preset: Annotated[str, "set of defaults; smoke, quick and full differ in cost"] = "quick"
     seed: Annotated[int, "first seed; the run trains seeds seed, seed + 1, ..."] = 0
     num_seeds: Annotated[int, "independent runs, vmapped"] = 1
     steps: Annotated[int, "updates; may be raised later in the same workdir"] = 1000

@@ -157,6 +157,52 @@ def train(
         )
 
 
+def load(learner: Learner, options: Options, data: Data = ()) -> tuple[State, int]:
+    """The state in the newest intact checkpoint of a run, finished or not, and its step.
+
+    For programs that look at what was trained, in one process; trains and writes nothing.
+
+    Args:
+      learner: what was trained.
+      options: `workdir`, `seed` and `num_seeds` of the run.
+      data: the learner's training data, whose shapes the state may depend on.
+
+    Returns:
+      The state, leaves [S, ...] on one device, and the step.
+
+    Raises:
+      UsageError: there is no checkpoint, or it holds another structure.
+    """
+    directory = pathlib.Path(options.workdir) / "checkpoints"
+    mesh = devices.make_mesh(options.num_seeds, 1, shard_batch=False)
+    restored = None
+    with jax.set_mesh(mesh):
+        template = _template(make_programs(learner, mesh, data), mesh, seeds_of(options))
+        if directory.is_dir():  # to open it would make it
+            with checkpoint.Checkpoints(directory, options.keep_checkpoints) as checkpoints:
+                restored = checkpoints.restore(template)
+        if restored is None:
+            raise UsageError(
+                f"no checkpoint in {options.workdir} yet; train there first, or give the --workdir "
+                "of a run"
+            )
+        return checkpoint.from_host(restored.tree, template).state, restored.step
+
+
+def seeds_of(options: Options) -> np.ndarray:
+    """The seeds of a run, uint32 [S]."""
+    return np.arange(options.seed, options.seed + options.num_seeds, dtype=np.uint32)
+
+
+def _template(programs: Programs, mesh: Mesh, seeds: jax.Array | np.ndarray) -> Carry:
+    """Shapes, types and layout of what a checkpoint holds."""
+    over_seeds = devices.over_seeds(mesh)
+    return jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=over_seeds),
+        jax.eval_shape(programs.init, seeds),
+    )
+
+
 def is_primary() -> bool:
     """Whether this process is the one that writes and prints."""
     return jax.process_index() == 0
@@ -203,7 +249,7 @@ class _Run:
         everywhere = devices.everywhere(mesh)
         self.options, self.mesh = options, mesh
         self.data, self.eval_data = jax.device_put((data, eval_data), everywhere)
-        self.seeds = np.arange(options.seed, options.seed + options.num_seeds, dtype=np.uint32)
+        self.seeds = seeds_of(options)
         self.device_seeds = jax.device_put(self.seeds, devices.over_seeds(mesh))
         self.programs = make_programs(learner, mesh, self.data)
         self.step = 0
@@ -213,11 +259,7 @@ class _Run:
 
     def begin(self, checkpoints: checkpoint.Checkpoints) -> None:
         """Restores the newest intact checkpoint, or starts at step 0."""
-        over_seeds = devices.over_seeds(self.mesh)
-        template = jax.tree.map(
-            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=over_seeds),
-            jax.eval_shape(self.programs.init, self.device_seeds),
-        )
+        template = _template(self.programs, self.mesh, self.device_seeds)
         restored = checkpoints.restore(template)
         if restored is None:
             with self._clock("compile"):

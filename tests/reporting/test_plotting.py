@@ -138,3 +138,37 @@ def test_mosaic_names_axes_that_span_cells():
     _, axes = plotting.mosaic([["a", "b"], ["a", "c"]])
     assert set(axes) == {"a", "b", "c"}
     assert axes["a"].get_subplotspec().rowspan == range(2)
+
+
+def test_a_film_has_its_frames_in_order(tmp_path):
+    from PIL import Image
+
+    figure, ax = plotting.subplots()
+
+    def draw(frame):
+        ax.clear()
+        ax.set_axis_off()
+        ax.imshow(np.full((2, 2), frame / 3), vmin=0.0, vmax=1.0, aspect="auto")
+
+    path = plotting.save_gif(figure, draw, 4, tmp_path / "sub" / "film", frames_per_second=10)
+    assert path == tmp_path / "sub" / "film.gif"
+    assert [p.name for p in path.parent.iterdir()] == ["film.gif"]
+    with Image.open(path) as image:
+        assert (image.n_frames, image.size, image.info["duration"]) == (4, (768, 432), 100)
+        middles = []
+        for frame in range(4):
+            image.seek(frame)
+            middles.append(image.convert("L").getpixel((384, 216)))
+    np.testing.assert_allclose(middles, [0, 85, 170, 255], atol=3)
+
+
+def test_a_heat_map_shows_each_value_where_it_belongs():
+    figure, ax = plotting.subplots()
+    values = np.arange(12.0).reshape(3, 4)
+    plotting.heat_map(ax, np.arange(4), np.array([10, 20, 30]), values, "value, m")
+    (mesh,) = [c for c in ax.collections if hasattr(c, "get_coordinates")]
+    points = mesh.get_coordinates()
+    np.testing.assert_array_equal(points[2, 1], [1, 30])
+    np.testing.assert_array_equal(mesh.get_array(), values)
+    assert figure.axes[1].get_ylabel() == "value, m"
+    plotting.heat_map(ax, np.arange(2), np.arange(2), np.ones((2, 2)), "flat")  # has no contours

@@ -106,6 +106,10 @@ def test_pictures_take_a_byte_a_cell():
     [
         ({"name": "CartPole-v1", "size": 4}, "only DeepSea-bsuite has a size"),
         ({"name": "CartPole-v1", "continuous": True}, "has finitely many actions"),
+        (
+            {"name": "Pendulum-v1", "continuous": True, "sticky_actions": 0.1},
+            "actions of Pendulum-v1 are continuous",
+        ),
     ],
 )
 def test_wishes_that_do_not_fit(wanted, said):
