@@ -13,6 +13,7 @@ import jax
 import numpy as np
 
 from dl_lectures.errors import UsageError
+from dl_lectures.learner import Learner
 from dl_lectures.reporting import results as results_lib
 from dl_lectures.reporting import workdir as workdir_lib
 from dl_lectures.reporting.files import write_atomically
@@ -157,6 +158,27 @@ def finish(options: Options, seconds: Mapping[str, float], found: Any) -> Finish
     leaves = tuple(np.asarray(leaf) for leaf in jax.tree.leaves(found))
     rounded = {name: round(value, 3) for name, value in seconds.items()}
     return Finished(options.steps, rounded, checkpoint.sha256(leaves))
+
+
+def check_memory(learner: Learner, options: Options) -> None:
+    """Says what the state of all seeds takes, replay and all, before anything is compiled.
+
+    Raises:
+        UsageError: more than half of the memory there is, whose other half a checkpoint copies to.
+    """
+    one = devices.num_bytes(jax.eval_shape(learner.init, jax.random.key(0)))
+    needed, limit = one * options.num_seeds, devices.memory() * jax.process_count()
+    words = (
+        f"the state takes {one / 2**20:,.1f} MiB a seed, {needed / 2**20:,.1f} MiB in all; "
+        f"there are {limit / 2**20:,.0f} MiB"
+    )
+    if needed > limit / 2:
+        raise UsageError(
+            f"{words}, of which a checkpoint needs half: give a smaller --capacity or fewer "
+            "--num_seeds"
+        )
+    if trainer.is_primary():
+        print(words, flush=True)
 
 
 class Parts(NamedTuple):

@@ -19,8 +19,9 @@ from absl import app, flags, logging
 from dl_lectures.errors import Stopped, UsageError
 from dl_lectures.training import signals
 from dl_lectures.training.options import Options
-from experiments import common
+from experiments import common, playing
 
+_COSTS = ("smoke", "quick", "full")  # presets that every experiment has
 _DEFINE = {
     bool: flags.DEFINE_bool,
     int: flags.DEFINE_integer,
@@ -33,8 +34,10 @@ def launch(module: ModuleType) -> None:
     """Runs an experiment's module as a program; does not return."""
     signals.install()
     warnings.showwarning = _show_warning
-    define(Options)
-    define(config_class(module))
+    define(Options, module)
+    define(config_class(module), module)
+    if can_play(module):
+        define(playing.Play, module)
     app.run(lambda _: _main(module), flags_parser=lambda argv: _parse(argv, module))
 
 
@@ -43,21 +46,31 @@ def config_class(module: ModuleType) -> type:
     return type(module.PRESETS["quick"].config)
 
 
-def define(config: type) -> None:
+def can_play(module: ModuleType) -> bool:
+    """Whether an experiment trains an agent that can be watched: `playing` says how."""
+    return hasattr(module, "play")
+
+
+def define(config: type, module: ModuleType) -> None:
     """Defines a flag for every field; its value is None where the preset is to decide."""
-    for name, kind, text in documented_fields(config):
+    for name, kind, text in documented_fields(config, module):
         if typing.get_origin(kind) is Literal:
             flags.DEFINE_enum(name, None, typing.get_args(kind), text)
         else:
             _DEFINE[kind](name, None, text)
 
 
-def documented_fields(config: type) -> list[tuple[str, Any, str]]:
-    """Returns name, type and meaning of each field, `name: Annotated[type, meaning]`."""
+def documented_fields(config: type, module: ModuleType) -> list[tuple[str, Any, str]]:
+    """Returns name, type and meaning of each field, `name: Annotated[type, meaning]`.
+
+    The presets that can be named are the experiment's own.
+    """
     hints = typing.get_type_hints(config, include_extras=True)
     fields = []
     for field in dataclasses.fields(config):
         kind, text = typing.get_args(hints[field.name])
+        if config is Options and field.name == "preset":
+            kind = Literal[tuple(module.PRESETS)]
         fields.append((field.name, kind, text))
     return fields
 
@@ -91,13 +104,15 @@ def help_text(module: ModuleType) -> str:
         _section(f"Flags of {name}:", config_class(module), module),
         _section("Flags of every experiment:", Options, module),
     ]
+    if can_play(module):
+        sections.append(_section("To watch what was learned:", playing.Play, module))
     return "\n\n".join(sections)
 
 
 def _section(title: str, config: type, module: ModuleType) -> str:
     width = min(shutil.get_terminal_size().columns, 100)
     lines = [title]
-    for name, kind, text in documented_fields(config):
+    for name, kind, text in documented_fields(config, module):
         if typing.get_origin(kind) is Literal:
             shown = "|".join(typing.get_args(kind))
         else:
@@ -120,11 +135,14 @@ def _default(name: str, module: ModuleType) -> str:
         }[name]
     values = {}
     for preset, defaults in module.PRESETS.items():
-        holder = next(h for h in (defaults.config, defaults, Options) if hasattr(h, name))
+        holders = (defaults.config, defaults, Options, playing.Play)
+        holder = next(h for h in holders if hasattr(h, name))
         values[preset] = getattr(holder, name)
     if len(set(values.values())) == 1:
         return f"default: {next(iter(values.values()))!r}"
-    return ", ".join(f"{preset}: {value!r}" for preset, value in values.items())
+    # Of the other presets, such as those of single environments, what differs from the default.
+    told = [p for p, value in values.items() if p in _COSTS or value != values["quick"]]
+    return ", ".join(f"{preset}: {values[preset]!r}" for preset in told)
 
 
 def _parse(argv: list[str], module: ModuleType) -> list[str]:
@@ -144,13 +162,14 @@ def _main(module: ModuleType) -> int:
     from dl_lectures.training import devices, trainer
 
     logging.set_verbosity(logging.WARNING)  # silences JAX's notes on absent plug-ins
-    given = {
-        name: flags.FLAGS[name].value
-        for config in (Options, config_class(module))
-        for name, *_ in documented_fields(config)
-        if flags.FLAGS[name].value is not None
-    }
+    given = _given(Options, module) | _given(config_class(module), module)
+    to_play = _given(playing.Play, module) if can_play(module) else {}
     try:
+        if to_play.pop("play", False):
+            print(playing.run(module, given, playing.Play(play=True, **to_play)))
+            return 0
+        if to_play:
+            raise UsageError(f"--{next(iter(to_play))} says how to --play; give that, too")
         config, options = resolve(module, given)
         devices.configure(options)
         if trainer.is_primary():
@@ -164,6 +183,12 @@ def _main(module: ModuleType) -> int:
     except UsageError as error:
         _refuse(str(error))
     return 0
+
+
+def _given(config: type, module: ModuleType) -> dict[str, Any]:
+    """The flags of a class that were given on the command line."""
+    values = {name: flags.FLAGS[name].value for name, *_ in documented_fields(config, module)}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _header(module: ModuleType, config: Any, options: Options) -> str:

@@ -246,13 +246,14 @@ def replay(num_seeds: int) -> list[Row]:
     import jax
 
     from dl_lectures.rl import dqn
+    from dl_lectures.training import devices as devices_lib
     from experiments import dqn as experiment
 
     memory = free_memory()
     rows = []
     for name, preset in experiment.PRESETS.items():
         init = dqn.make(preset.config).init
-        one = num_bytes(jax.eval_shape(init, jax.random.key(0)))
+        one = devices_lib.num_bytes(jax.eval_shape(init, jax.random.key(0)))
         seeds = num_seeds or preset.num_seeds
         words = f"{_bytes(seeds * one)} for {seeds} seeds"
         status = "ok"
@@ -260,18 +261,6 @@ def replay(num_seeds: int) -> list[Row]:
             status, words = "note", f"{words}, more than is free: give fewer --num_seeds"
         rows.append(Row(f"replay, dqn {name}", status, words))
     return rows
-
-
-def num_bytes(state: Any) -> int:
-    """The size of arrays or their shapes, keys included."""
-    import jax
-
-    def of_leaf(leaf: Any) -> int:
-        if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-            leaf = jax.eval_shape(jax.random.key_data, leaf)
-        return leaf.size * leaf.dtype.itemsize
-
-    return sum(map(of_leaf, jax.tree.leaves(state)))
 
 
 # Seconds ----------------------------------------------------------------------------------------
