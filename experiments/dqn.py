@@ -59,10 +59,12 @@ class Config(dqn.Config):
     """The agent and its environment."""
 
 
-# 100,000 environment steps in the quick preset, found on seeds 100 to 107, as were all presets.
+# Found for 100,000 environment steps of the pole, on seeds from 100 on, as were other presets.
 # What matters: an update at every other step, a target network that stands still for 200 steps, and
 # squared errors. With clipped ones (--huber_delta=1) values were measured to run beyond the 100
-# that a balanced pole is worth (132 to 408), and the return stayed below 50.
+# that a balanced pole is worth (132 to 408), and the return stayed below 50. Seeds differ much: of
+# 16, the median of double Q-learning is 500 and the lowest 162; half the step size has a median of
+# 240, a target that stands still for 500 steps one of 444.
 _TUNED = Config(
     num_envs=2,
     capacity=100_000,
@@ -111,8 +113,8 @@ PRESETS = {
         eval_every=50,
         checkpoint_every=50,
     ),
-    "quick": _preset(49_500),
-    "full": _preset(249_500, num_seeds=16),
+    "quick": _preset(49_500, double=True),
+    "full": _preset(249_500, num_seeds=16, double=True),
     "rainbow": _preset(
         49_500,
         double=True,

@@ -210,10 +210,8 @@ def _train(config: Config, game: str, options: Options) -> Results:
     """One game: trains, plays at random for comparison, and shows an episode of the first seed."""
     agent, of_agent = _module(config), config.of_agent(game)
     environment = environments.of_config(of_agent)
-    # Experience of pqn is shuffled as a whole, which devices that share a seed would have to send.
-    trained = trainer.train(
-        agent.make(of_agent, environment), options, shard_batch=config.agent == "ppo"
-    )
+    # A minibatch is too small to be split over devices.
+    trained = trainer.train(agent.make(of_agent, environment), options, shard_batch=False)
     curves = results.read_curves(options.workdir)
     greedy = curves["eval/greedy_return"]
     training = curves["episode_return"]

@@ -1,6 +1,7 @@
 """Networks of one observation, to values of actions or to a policy; batch with vmap."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -27,6 +28,27 @@ def sizes_of(hidden_sizes: str) -> tuple[int, ...]:
     return tuple(int(size) for size in sizes)
 
 
+def orthogonal(scale: float) -> Callable[..., jax.Array]:
+    """Returns the initialiser of kernels whose columns, or rows, are orthogonal: scale * Q.
+
+    Saxe et al. (2014), arXiv:1312.6120. Q is the orthogonal factor of a matrix of normal numbers,
+    drawn to it by x (3 - x^T x) / 2 (Newton and Schulz), products alone. The library's own takes a
+    QR decomposition, and of those, several on each of two CPU devices were seen to wait for each
+    other without end.
+    """
+
+    def init(key: Key, shape: Sequence[int], dtype: Any = jnp.float32) -> jax.Array:
+        num_rows, num_columns = math.prod(shape[:-1]), shape[-1]
+        tall = (max(num_rows, num_columns), min(num_rows, num_columns))
+        x = jax.random.normal(key, tall, dtype)
+        x /= jnp.sqrt(jnp.square(x).sum())  # no singular value is above 1
+        # The smallest, 1e-5 or so, grows by 1.5 each time until it is near 1, and then fast.
+        x = jax.lax.fori_loop(0, 60, lambda _, x: 1.5 * x - 0.5 * x @ (x.T @ x), x)
+        return scale * (x if num_rows >= num_columns else x.T).reshape(shape)
+
+    return init
+
+
 class Torso(nn.Module):
     """Hidden layers: obs [...] -> features [U], U the units of the last one.
 
@@ -46,7 +68,7 @@ class Torso(nn.Module):
         activation = {"relu": nn.relu, "tanh": nn.tanh}[self.activation]
         kernel_init = nn.initializers.lecun_normal()
         if self.initial_scale:
-            kernel_init = nn.initializers.orthogonal(self.initial_scale)
+            kernel_init = orthogonal(self.initial_scale)
         x = obs.astype(jnp.float32)
         if self.conv_channels:
             if x.ndim != 3:
@@ -100,9 +122,9 @@ class ActorCritic(nn.Module):
         of_policy = of_value = torso("torso")(obs)
         if not self.shared:
             of_value = torso("value_torso")(obs)
-        value = nn.Dense(1, kernel_init=nn.initializers.orthogonal(1.0), name="value")(of_value)
+        value = nn.Dense(1, kernel_init=orthogonal(1.0), name="value")(of_value)
         size = self.num_actions or self.num_dims
-        out = nn.Dense(size, kernel_init=nn.initializers.orthogonal(0.01), name="policy")(of_policy)
+        out = nn.Dense(size, kernel_init=orthogonal(0.01), name="policy")(of_policy)
         if self.num_actions:
             return distributions.Categorical(out), value[0]
         log_std = self.param("log_std", nn.initializers.zeros, (self.num_dims,))

@@ -1,5 +1,9 @@
 """The torso against the same layers written out in NumPy."""
 
+import pathlib
+import subprocess
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -65,3 +69,41 @@ def test_a_head_is_linear_in_the_features():
 def test_a_convolution_needs_a_picture():
     with pytest.raises(ValueError, match=r"--conv_channels=3 needs pictures \[H, W, C\]"):
         networks.Torso((6,), 3).init(jax.random.key(0), jnp.zeros(4))
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (400, 64), (4, 64), (64, 1), (3, 3, 4, 16)])
+def test_orthogonal_kernels_are_orthogonal(shape):
+    """Of 20 draws each, against the identity; entries have the variance of a random rotation's."""
+    keys = jax.random.split(jax.random.key(0), 20)
+    kernels = jax.vmap(lambda key: networks.orthogonal(2.0)(key, shape))(keys)
+    matrices = np.asarray(kernels).reshape(20, -1, shape[-1])
+    if matrices.shape[1] < matrices.shape[2]:
+        matrices = matrices.swapaxes(1, 2)
+    products = matrices.swapaxes(1, 2) @ matrices
+    identity = np.eye(products.shape[-1])
+    np.testing.assert_allclose(products, np.broadcast_to(4.0 * identity, products.shape), atol=1e-4)
+    np.testing.assert_allclose(np.square(matrices).mean(), 4.0 / matrices.shape[1], rtol=1e-4)
+    assert abs(matrices.mean()) < 4 * 2.0 / np.sqrt(matrices.size * matrices.shape[1])
+
+
+def test_many_seeds_on_two_devices_begin():
+    """A decomposition in the initial weights was seen to hang here: so with a time limit."""
+    source = """
+import jax, numpy as np
+from dl_lectures.rl import ppo
+from dl_lectures.training import devices, trainer
+from dl_lectures.training.options import Options
+devices.configure(Options(workdir=".", num_devices=2))
+mesh = devices.make_mesh(8)
+with jax.set_mesh(mesh):
+    config = ppo.Config(num_envs=2, num_steps=4, num_minibatches=1)
+    init = trainer.make_programs(ppo.make(config), mesh, ()).init
+    seeds = jax.device_put(np.arange(8, dtype=np.uint32), devices.over_seeds(mesh))
+    jax.block_until_ready(init(seeds))
+print("begun")
+"""
+    root = pathlib.Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, "-c", source], cwd=root, capture_output=True, text=True, timeout=120
+    )
+    assert done.stdout.endswith("begun\n"), done.stderr
