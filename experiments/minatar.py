@@ -6,7 +6,7 @@
 MinAtar (Young & Tian, 2019, arXiv:1903.03176) is Atari in miniature: the rules of five games on a
 picture of 10 x 10 cells, one layer for each kind of object. Q-learning in parallel environments,
 without replay and target network (`dl_lectures/rl/pqn.py`), with one setting for all games;
---agent=ppo is proximal policy optimisation (`dl_lectures/rl/ppo.py`) with the settings of gymnax's.
+--agent=ppo is proximal policy optimisation (`dl_lectures/rl/ppo.py`), which was only tried.
 Each game is a run of its own below `parts/`. Steps are rollouts of 4,096 environment steps.
 
 There are no human scores of MinAtar, so that "beats" means: earns five times as much as random
@@ -15,6 +15,9 @@ play, and, in the full preset, as much as gymnax publishes for its PPO after the
 episodes with gymnax's limits, 1,000 steps (Freeway 2,500). The MinAtar paper's games repeat the
 action before with probability 0.1 and have no limit but Freeway's; so its scores are to be compared
 with those of --sticky_actions=0.1 --max_episode_steps=5000 only.
+
+quick: Breakout, 4.1 M environment steps of 4 seeds, 2 minutes on 2 cores: 27.6 +- 8.3, random play
+0.4. full: 10 M steps of 8 seeds, about 10 minutes a game on 2 cores; RESULTS
 
 Where we differ from Gallici et al. (2024): one hidden layer of 128 units on the flattened picture
 instead of a convolution before it (--conv_channels=16), and minibatches of 512 steps instead of 128
@@ -111,7 +114,7 @@ def _module(config: Config) -> ModuleType:
     return {"ppo": ppo, "pqn": pqn}[config.agent]
 
 
-# Half as many steps of twice the size; gymnax's settings, but for the torso that both share.
+# Half as many steps of twice the size; policy and value share a torso.
 _PPO = Config(
     agent="ppo",
     num_envs=64,
