@@ -17,7 +17,6 @@ import dataclasses
 import sys
 from typing import Any
 
-import jax
 import numpy as np
 
 from dl_lectures.reporting import claims as claims_lib
@@ -187,7 +186,9 @@ def run(config: Config, options: Options) -> Results:
         extra={
             "env": config.env,
             "env_steps": int(config.env_steps(trained.step)),
-            "random_return": random_return(environment, options.seed),
+            "random_return": evaluation.random_return(
+                environment, options.seed, _NUM_RANDOM_EPISODES
+            ),
             "discount": config.discount,
             # Of an episode, where all are as long.
             "episode_steps": (config.env_size or 8) if config.env == "DeepSea-bsuite" else None,
@@ -223,13 +224,6 @@ def steps_to_solve(env_steps: np.ndarray, returns: np.ndarray, good: float) -> n
     is_good = returns >= good
     first = np.where(is_good.any(0), is_good.argmax(0), len(env_steps) - 1)
     return np.asarray(env_steps, np.float64)[first]
-
-
-def random_return(environment: environments.Environment, seed: int) -> float:
-    """Mean return of many episodes in which every action is a throw of dice."""
-    policy = evaluation.uniform_policy(environment.num_actions)
-    play = jax.jit(evaluation.episode_returns, static_argnums=(1, 2, 3))
-    return float(play(jax.random.key(seed), environment, policy, _NUM_RANDOM_EPISODES).mean())
 
 
 def play(config: Config) -> playing.Player:

@@ -226,20 +226,17 @@ def _train(config: Config, game: str, options: Options) -> Results:
         options,
         trained,
         trained.evaluation | {"training_return": training.values[-1]},
-        extra={"random_return": random_return(environment, options.seed)},
+        extra={
+            "random_return": evaluation.random_return(
+                environment, options.seed, _NUM_RANDOM_EPISODES
+            )
+        },
         arrays={
             "env_steps": of_agent.env_steps(greedy.steps),
             "greedy_return": greedy.values,
             "frames": _frames(environment, params, _greedy(config, game), game, options.seed),
         },
     )
-
-
-def random_return(environment: environments.Environment, seed: int) -> float:
-    """Mean return of many episodes in which every action is a throw of dice."""
-    policy = evaluation.uniform_policy(environment.num_actions)
-    play = jax.jit(evaluation.episode_returns, static_argnums=(1, 2, 3))
-    return float(play(jax.random.key(seed), environment, policy, _NUM_RANDOM_EPISODES).mean())
 
 
 def _greedy(config: Config, game: str) -> Callable[[Any, jax.Array], jax.Array]:

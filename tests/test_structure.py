@@ -16,12 +16,13 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[1]
 
 # What each part of `dl_lectures` may import of the project, beside itself and `errors`.
-_ALGORITHM = {"learner", "convolution", "data"}
+_ALGORITHM = {"learner", "convolution", "layers", "data"}
 MAY_IMPORT = {
     "__init__": set(),
     "errors": set(),
     "learner": set(),
     "convolution": set(),
+    "layers": set(),
     "data": {"learner"},
     "sequences": _ALGORITHM,
     "bandits": _ALGORITHM,

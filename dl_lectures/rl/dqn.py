@@ -33,31 +33,25 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from dl_lectures import layers
 from dl_lectures.learner import Data, Key, Learner, Metrics, shard_batch
 from dl_lectures.rl import actors as actors_lib
-from dl_lectures.rl import environments, evaluation, networks, replay, td
+from dl_lectures.rl import environments, evaluation, networks, replay, settings, td
 
 _LEAST_PRIORITY = 1e-6  # added to an error, so that no row is out of reach
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
-    """Settings of DQN. Steps of the environments are counted over all N of them."""
+class Config(settings.Agent):
+    """Settings of DQN."""
 
     env: Annotated[str, "gymnax environment with finitely many actions"] = "CartPole-v1"
-    env_size: Annotated[int, "N of DeepSea, which is N x N; 0: its own"] = 0
-    sticky_actions: Annotated[float, "probability that the action before is repeated"] = 0.0
-    max_episode_steps: Annotated[int, "time limit of an episode; 0: the environment's own"] = 0
-    num_envs: Annotated[int, "N, environments that run side by side"] = 10
     train_every: Annotated[int, "steps of each environment between two updates"] = 1
-    hidden_sizes: Annotated[str, "units of the hidden layers, separated by commas"] = "120,84"
-    conv_channels: Annotated[int, "filters of the 3 x 3 convolution before them; 0: none"] = 0
     layer_norm: Annotated[bool, "layer normalisation of the hidden layers before the head"] = False
     capacity: Annotated[int, "transitions that the replay buffer holds"] = 10_000
     prefill: Annotated[int, "environment steps with random actions before learning"] = 10_000
     replay: Annotated[bool, "learn from the buffer; else from what was just collected"] = True
     batch_size: Annotated[int, "B, transitions a minibatch"] = 128
-    discount: Annotated[float, "gamma, discount factor of a step"] = 0.99
     double: Annotated[bool, "double Q-learning: the online network chooses the next action"] = False
     dueling: Annotated[bool, "values as the state's value plus the actions' advantages"] = False
     n_step: Annotated[int, "n, rewards before a target bootstraps"] = 1
@@ -80,29 +74,20 @@ class Config:
     huber_delta: Annotated[
         float, "error from which the loss is linear; 0: squared error (qr: linear everywhere)"
     ] = 0.0
-    learning_rate: Annotated[float, "step size of Adam, at first"] = 2.5e-4
-    learning_rate_end: Annotated[float, "step size of Adam after decay_steps updates"] = 2.5e-4
-    decay_steps: Annotated[int, "updates over which the step size changes linearly"] = 10_000
     target_every: Annotated[int, "updates between two moves of the target network"] = 50
     target_rate: Annotated[float, "how far a move goes towards the online network; 1: a copy"] = 1.0
     epsilon_start: Annotated[float, "probability of a random action after the prefill"] = 1.0
     epsilon_end: Annotated[float, "probability of a random action in the end"] = 0.05
     epsilon_steps: Annotated[int, "environment steps over which it falls linearly"] = 50_000
-    num_eval_episodes: Annotated[int, "episodes of one greedy evaluation"] = 32
 
     def __post_init__(self):
-        counts = ("num_envs", "train_every", "batch_size", "decay_steps", "target_every")
-        for name in (*counts, "num_eval_episodes", "n_step"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"--{name}={getattr(self, name)} must be at least 1.")
-        shares = ("discount", "target_rate", "epsilon_start", "epsilon_end", "sticky_actions")
-        for name in (*shares, "priority_exponent", "priority_correction", "munchausen_scale"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise ValueError(f"--{name}={getattr(self, name)} must lie between 0 and 1.")
-        sizes = ("env_size", "max_episode_steps", "conv_channels", "epsilon_steps")
-        for name in (*sizes, "huber_delta", "learning_rate", "learning_rate_end"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"--{name}={getattr(self, name)} must not be negative.")
+        super().__post_init__()
+        settings.at_least_one(self, ("train_every", "batch_size", "target_every", "n_step"))
+        settings.between_0_and_1(self, ("target_rate", "epsilon_start", "epsilon_end"))
+        settings.between_0_and_1(
+            self, ("priority_exponent", "priority_correction", "munchausen_scale")
+        )
+        settings.not_negative(self, ("epsilon_steps", "huber_delta"))
         if not self.num_envs <= self.prefill <= self.capacity:
             raise ValueError(
                 f"--prefill={self.prefill} must lie between --num_envs={self.num_envs} and "
@@ -116,7 +101,6 @@ class Config:
                 f"{self.num_envs * self.train_every} transitions of one step; raise it."
             )
         self._check_switches()
-        networks.sizes_of(self.hidden_sizes)
 
     def _check_switches(self):
         if self.distribution == "c51" and not self.value_min < self.value_max:
@@ -300,7 +284,7 @@ def transition_loss(
 def make_network(config: Config, num_actions: int) -> networks.QNetwork:
     """The network that a configuration describes."""
     return networks.QNetwork(
-        networks.sizes_of(config.hidden_sizes),
+        layers.sizes_of(config.hidden_sizes),
         num_actions,
         config.conv_channels,
         config.layer_norm,
@@ -327,13 +311,8 @@ def make(config: Config, environment: environments.Environment | None = None) ->
     if environment is None:
         environment = environments.of_config(config)
     network = make_network(config, environment.num_actions)
-    # One flat vector for Adam: six small arrays take twice as long.
-    optimizer = optax.flatten(
-        optax.adam(
-            optax.linear_schedule(
-                config.learning_rate, config.learning_rate_end, config.decay_steps
-            )
-        )
+    optimizer = optax.adam(
+        optax.linear_schedule(config.learning_rate, config.learning_rate_end, config.decay_steps)
     )
     epsilon_fn = optax.linear_schedule(
         config.epsilon_start,

@@ -49,6 +49,13 @@ def episode_returns(
     return jax.lax.while_loop(unfinished, play, carry)[2]
 
 
+def random_return(environment: Environment, seed: int, num_episodes: int) -> float:
+    """Mean return of many episodes in which every action is a throw of dice."""
+    policy = uniform_policy(environment.num_actions)
+    play = jax.jit(episode_returns, static_argnums=(1, 2, 3))
+    return float(play(jax.random.key(seed), environment, policy, num_episodes).mean())
+
+
 class Episode(NamedTuple):
     """Every step of one episode, T of them at most; after its end everything stands still."""
 

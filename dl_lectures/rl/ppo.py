@@ -29,9 +29,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from dl_lectures import layers
 from dl_lectures.learner import Data, Key, Learner, Metrics, shard_batch
 from dl_lectures.rl import actors as actors_lib
-from dl_lectures.rl import distributions, environments, evaluation, networks, returns
+from dl_lectures.rl import distributions, environments, evaluation, networks, returns, settings
 
 _ADAM_EPSILON = 1e-5  # detail 3 of Huang et al.; Adam's own is 1e-8
 _MOST_NORMALIZED = 10.0  # observations and rewards are clipped here, in standard deviations
@@ -39,49 +40,26 @@ _MOST_GROUPS = 8
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(settings.OnPolicy):
     """Settings of PPO. A step of the learner is a rollout and what is learned from it."""
 
-    env: Annotated[str, "gymnax environment"] = "CartPole-v1"
-    env_size: Annotated[int, "N of DeepSea, which is N x N; 0: its own"] = 0
-    sticky_actions: Annotated[float, "probability that the action before is repeated"] = 0.0
-    max_episode_steps: Annotated[int, "time limit of an episode; 0: the environment's own"] = 0
     num_envs: Annotated[int, "N, environments that run side by side"] = 64
-    num_steps: Annotated[int, "T, steps of each environment between two rounds of learning"] = 128
-    num_epochs: Annotated[int, "passes over what was collected"] = 4
-    num_minibatches: Annotated[int, "updates a pass"] = 8
     hidden_sizes: Annotated[str, "units of the hidden layers, separated by commas"] = "64,64"
-    conv_channels: Annotated[int, "filters of the 3 x 3 convolution before them; 0: none"] = 0
     activation: Annotated[Literal["tanh", "relu"], "of the hidden layers"] = "tanh"
     shared_torso: Annotated[bool, "policy and value share the hidden layers"] = False
-    discount: Annotated[float, "gamma, discount factor of a step"] = 0.99
-    trace_decay: Annotated[float, "lambda of the advantages: 0 one step, 1 Monte Carlo"] = 0.95
     clip: Annotated[float, "epsilon: a ratio of probabilities gains nothing beyond 1 +- it"] = 0.2
     value_clip: Annotated[float, "how far a value may move in an update; 0: anywhere"] = 0.2
     value_cost: Annotated[float, "weight of the value loss"] = 0.5
     entropy_cost: Annotated[float, "weight of the entropy bonus"] = 0.01
     max_grad_norm: Annotated[float, "the gradient's norm is clipped here; 0: nowhere"] = 0.5
-    learning_rate: Annotated[float, "step size of Adam, at first"] = 2.5e-4
-    learning_rate_end: Annotated[float, "step size of Adam after decay_steps rollouts"] = 0.0
-    decay_steps: Annotated[int, "rollouts over which the step size changes linearly"] = 100
+    decay_steps: Annotated[int, "steps of the learner in which the step size changes"] = 100
     normalize_advantages: Annotated[bool, "in each minibatch, to mean 0 and deviation 1"] = True
     normalize_obs: Annotated[bool, "by the mean and deviation of all before"] = False
     normalize_rewards: Annotated[bool, "by the deviation of the discounted return"] = False
-    num_eval_episodes: Annotated[int, "episodes of one greedy evaluation"] = 32
 
     def __post_init__(self):
-        counts = ("num_envs", "num_steps", "num_epochs", "num_minibatches", "decay_steps")
-        for name in (*counts, "num_eval_episodes"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"--{name}={getattr(self, name)} must be at least 1.")
-        for name in ("discount", "trace_decay", "sticky_actions"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise ValueError(f"--{name}={getattr(self, name)} must lie between 0 and 1.")
-        sizes = ("env_size", "max_episode_steps", "conv_channels", "value_clip", "value_cost")
-        rates = ("entropy_cost", "max_grad_norm", "learning_rate", "learning_rate_end")
-        for name in (*sizes, *rates):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"--{name}={getattr(self, name)} must not be negative.")
+        super().__post_init__()
+        settings.not_negative(self, ("value_clip", "value_cost", "entropy_cost", "max_grad_norm"))
         if not self.clip > 0:
             raise ValueError(f"--clip={self.clip} must be above 0.")
         if self.rows_per_group % self.num_minibatches:
@@ -95,7 +73,6 @@ class Config:
                 f"--num_minibatches={self.num_minibatches} leaves one step a minibatch, whose "
                 "advantage cannot be normalised; choose fewer or --nonormalize_advantages."
             )
-        networks.sizes_of(self.hidden_sizes)
 
     @property
     def num_groups(self) -> int:
@@ -106,15 +83,6 @@ class Config:
     def rows_per_group(self) -> int:
         """Steps that one group of environments takes in a rollout."""
         return self.num_envs // self.num_groups * self.num_steps
-
-    @property
-    def env_steps_per_update(self) -> int:
-        """Environment steps that one step of the learner adds."""
-        return self.num_envs * self.num_steps
-
-    def env_steps(self, t: Any) -> Any:
-        """Environment steps taken after t steps of the learner."""
-        return self.env_steps_per_update * t
 
 
 # Of a batch: parameters, moments and observations [B, ...] to laws [B, ...] and values [B].
@@ -311,7 +279,7 @@ def to_range(environment: environments.Environment, action: jax.Array) -> jax.Ar
 def make_network(config: Config, environment: environments.Environment) -> networks.ActorCritic:
     """The network that a configuration describes: an observation to a law and a value."""
     return networks.ActorCritic(
-        networks.sizes_of(config.hidden_sizes),
+        layers.sizes_of(config.hidden_sizes),
         num_actions=environment.num_actions,
         num_dims=len(environment.low),
         conv_channels=config.conv_channels,
@@ -336,7 +304,7 @@ def make_optimizer(config: Config) -> optax.GradientTransformation:
     adam = optax.adam(lambda count: rate(count // updates_per_step), eps=_ADAM_EPSILON)
     if config.max_grad_norm:
         adam = optax.chain(optax.clip_by_global_norm(config.max_grad_norm), adam)
-    return optax.flatten(adam)  # a dozen small arrays take twice as long
+    return adam
 
 
 def greedy(

@@ -20,51 +20,37 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from dl_lectures import layers
 from dl_lectures.learner import Data, Key, Learner, Metrics, shard_batch
 from dl_lectures.rl import actors as actors_lib
-from dl_lectures.rl import dqn, environments, evaluation, networks, returns
+from dl_lectures.rl import dqn, environments, evaluation, networks, returns, settings
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
-    """Settings of PQN. Steps of the environments are counted over all N of them."""
+class Config(settings.OnPolicy):
+    """Settings of PQN. Its Adam is the rectified one (Liu et al., 2020, arXiv:1908.03265)."""
 
     env: Annotated[str, "gymnax environment with finitely many actions"] = "Breakout-MinAtar"
-    env_size: Annotated[int, "N of DeepSea, which is N x N; 0: its own"] = 0
-    sticky_actions: Annotated[float, "probability that the action before is repeated"] = 0.0
-    max_episode_steps: Annotated[int, "time limit of an episode; 0: the environment's own"] = 0
     num_envs: Annotated[int, "N, environments that run side by side"] = 128
-    num_steps: Annotated[int, "T, steps of each environment between two updates"] = 32
-    num_epochs: Annotated[int, "times that every step is learned from"] = 2
-    num_minibatches: Annotated[int, "updates of an epoch"] = 32
+    num_steps: Annotated[int, "T, steps of each environment between two rounds of learning"] = 32
+    num_epochs: Annotated[int, "passes over what was collected"] = 2
+    num_minibatches: Annotated[int, "updates a pass"] = 32
     hidden_sizes: Annotated[str, "units of the hidden layers, separated by commas"] = "128"
     conv_channels: Annotated[int, "filters of the 3 x 3 convolution before them; 0: none"] = 16
     activation: Annotated[Literal["relu", "tanh"], "of the hidden layers"] = "relu"
     layer_norm: Annotated[bool, "layer normalisation before each activation"] = True
-    discount: Annotated[float, "gamma, discount factor of a step"] = 0.99
-    trace_decay: Annotated[float, "lambda: 0 for one-step targets, 1 for whole returns"] = 0.65
-    learning_rate: Annotated[float, "step size of rectified Adam, at first"] = 5e-4
-    learning_rate_end: Annotated[float, "step size after decay_steps steps"] = 0.0
-    decay_steps: Annotated[int, "steps of the learner over which it changes linearly"] = 2_442
+    trace_decay: Annotated[float, "lambda: 0 one step, 1 Monte Carlo"] = 0.65
+    learning_rate: Annotated[float, "step size of Adam, at first"] = 5e-4
+    decay_steps: Annotated[int, "steps of the learner in which the step size changes"] = 2_442
     max_grad_norm: Annotated[float, "norm to which a gradient is cut"] = 10.0
     epsilon_start: Annotated[float, "probability of a random action at first"] = 1.0
     epsilon_end: Annotated[float, "probability of a random action in the end"] = 0.05
     epsilon_steps: Annotated[int, "environment steps over which it falls linearly"] = 1_000_000
-    num_eval_episodes: Annotated[int, "episodes of one greedy evaluation"] = 32
 
     def __post_init__(self):
-        counts = ("num_envs", "num_steps", "num_epochs", "num_minibatches", "decay_steps")
-        for name in (*counts, "num_eval_episodes"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"--{name}={getattr(self, name)} must be at least 1.")
-        shares = ("discount", "trace_decay", "epsilon_start", "epsilon_end", "sticky_actions")
-        for name in shares:
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise ValueError(f"--{name}={getattr(self, name)} must lie between 0 and 1.")
-        sizes = ("env_size", "max_episode_steps", "conv_channels", "epsilon_steps")
-        for name in (*sizes, "learning_rate", "learning_rate_end"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"--{name}={getattr(self, name)} must not be negative.")
+        super().__post_init__()
+        settings.between_0_and_1(self, ("epsilon_start", "epsilon_end"))
+        settings.not_negative(self, ("epsilon_steps",))
         if not self.max_grad_norm > 0:
             raise ValueError(f"--max_grad_norm={self.max_grad_norm} must be above 0.")
         if self.env_steps_per_update % self.num_minibatches:
@@ -72,16 +58,6 @@ class Config:
                 f"--num_minibatches={self.num_minibatches} must divide the num_envs * num_steps = "
                 f"{self.env_steps_per_update} steps of a rollout; change one of them."
             )
-        networks.sizes_of(self.hidden_sizes)
-
-    @property
-    def env_steps_per_update(self) -> int:
-        """Environment steps that one step of the learner adds."""
-        return self.num_envs * self.num_steps
-
-    def env_steps(self, t: Any) -> Any:
-        """Environment steps taken after t steps of the learner."""
-        return self.env_steps_per_update * t
 
 
 class Rollout(NamedTuple):
@@ -132,7 +108,7 @@ def q_lambda_targets(
 def make_network(config: Config, num_actions: int) -> networks.WithHead:
     """The network that a configuration describes: obs -> values [A]."""
     torso = networks.Torso(
-        networks.sizes_of(config.hidden_sizes),
+        layers.sizes_of(config.hidden_sizes),
         conv_channels=config.conv_channels,
         activation=config.activation,
         layer_norm=config.layer_norm,
@@ -165,10 +141,7 @@ def make(config: Config, environment: environments.Environment | None = None) ->
     schedule = optax.linear_schedule(
         config.learning_rate, config.learning_rate_end, config.decay_steps * updates_per_step
     )
-    # One flat vector: many small arrays take twice as long.
-    optimizer = optax.flatten(
-        optax.chain(optax.clip_by_global_norm(config.max_grad_norm), optax.radam(schedule))
-    )
+    optimizer = optax.chain(optax.clip_by_global_norm(config.max_grad_norm), optax.radam(schedule))
     epsilon_fn = optax.linear_schedule(
         config.epsilon_start,
         config.epsilon_end,

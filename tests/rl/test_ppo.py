@@ -7,7 +7,9 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+import probes
 import pytest
+from probes import agrees, constant, one_hot_of_drawn, one_hot_of_time, probe
 
 from dl_lectures.rl import environments, evaluation, ppo
 from dl_lectures.training import devices
@@ -26,42 +28,6 @@ PROBE = ppo.Config(
     value_clip=0.0,
     num_eval_episodes=4,
 )
-
-
-def probe(observe, reward, length, truncates=False, num_dims=0):
-    """Episodes of `length` steps; the state is (position, 0 or 1 as was drawn at the reset)."""
-
-    def reset(key):
-        state = (jnp.int32(0), jax.random.randint(key, (), 0, 2))
-        return observe(state), state
-
-    def step(key, state, action):
-        t, drawn = state
-        r = jnp.float32(reward(state, action))
-        state = (t + 1, drawn)
-        end = t + 1 >= length
-        never = jnp.bool_(False)
-        return observe(state), state, r, never if truncates else end, end if truncates else never
-
-    if num_dims:
-        return environments.Environment(reset, step, 0, (-2.0,) * num_dims, (2.0,) * num_dims)
-    return environments.Environment(reset, step, num_actions=2)
-
-
-def one_hot_of_drawn(state):
-    return jax.nn.one_hot(state[1], 2)
-
-
-def one_hot_of_time(state):
-    return jax.nn.one_hot(state[0], 2)
-
-
-def constant(state):
-    return jnp.ones(2)
-
-
-def agrees(state, action):
-    return jnp.where(state[1] == action, 1.0, -1.0)
 
 
 def train(config, environment, num_steps, num_seeds=3):
@@ -356,11 +322,7 @@ def test_types_are_a_fixed_point(shared, continuous):
     )
     environment = probe(constant, lambda s, a: 1.0, 3, num_dims=2 if continuous else 0)
     learner = ppo.make(config, environment)
-    state = jax.eval_shape(learner.init, jax.random.key(0))
-    after, metrics = jax.eval_shape(learner.step, state, ())
-    chex.assert_trees_all_equal_shapes_and_dtypes(state, after)
-    assert all(m.shape == () and m.dtype == jnp.float32 for m in metrics.values())
-    assert {"loss", "episode_return", "env_steps"} <= metrics.keys()
+    state = probes.assert_types_are_a_fixed_point(learner)
     assert ("value_torso" in state.params["params"]) != shared
     assert ("log_std" in state.params["params"]) == continuous
 
@@ -375,16 +337,11 @@ def test_pictures_go_through_a_convolution():
 
 
 def test_keys_are_used_once(learner):
-    with jax.debug_key_reuse(True):
-        state = jax.jit(learner.init)(jax.random.key(0))
-        jax.jit(learner.step)(state, ())
+    probes.assert_keys_are_used_once(learner)
 
 
 def test_one_trace(learner):
-    step = jax.jit(chex.assert_max_traces(learner.step, n=1))
-    state = learner.init(jax.random.key(0))
-    for _ in range(3):
-        state, _ = step(state, ())
+    probes.assert_one_trace(learner)
 
 
 def test_seeds_differ_in_parameters_actions_and_batches(learner):

@@ -2,11 +2,12 @@
 
 import dataclasses
 
-import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+import probes
 import pytest
+from probes import one_hot_of_drawn, probe
 
 from dl_lectures.rl import environments, pqn
 
@@ -26,28 +27,6 @@ PROBE = pqn.Config(
     epsilon_steps=1_000,
     num_eval_episodes=4,
 )
-
-
-def probe(observe, reward, length, truncates=False, num_states=2):
-    """Episodes of `length` steps; the state is (position, what was drawn at the reset)."""
-
-    def reset(key):
-        state = (jnp.int32(0), jax.random.randint(key, (), 0, num_states))
-        return observe(state), state
-
-    def step(key, state, action):
-        t, drawn = state
-        r = jnp.float32(reward(state, action))
-        state = (t + 1, drawn)
-        end = t + 1 >= length
-        never = jnp.bool_(False)
-        return observe(state), state, r, never if truncates else end, end if truncates else never
-
-    return environments.Environment(reset, step, num_actions=2)
-
-
-def one_hot_of_drawn(state):
-    return jax.nn.one_hot(state[1], 2)
 
 
 def one_hot_of_time(state):
@@ -174,11 +153,7 @@ def test_learns_and_does_not_without_learning():
 
 
 def test_types_are_a_fixed_point(learner):
-    state = jax.eval_shape(learner.init, jax.random.key(0))
-    after, metrics = jax.eval_shape(learner.step, state, ())
-    chex.assert_trees_all_equal_shapes_and_dtypes(state, after)
-    assert all(m.shape == () and m.dtype == jnp.float32 for m in metrics.values())
-    assert {"loss", "episode_return", "epsilon", "env_steps"} <= metrics.keys()
+    probes.assert_types_are_a_fixed_point(learner, "epsilon")
 
 
 def test_keys_are_used_once_on_pictures():
@@ -195,17 +170,12 @@ def test_keys_are_used_once_on_pictures():
 
     config = dataclasses.replace(PROBE, conv_channels=2)
     learner = pqn.make(config, environments.Environment(reset, step, num_actions=2))
-    with jax.debug_key_reuse(True):
-        state = jax.jit(learner.init)(jax.random.key(0))
-        state, _ = jax.jit(learner.step)(state, ())
+    state = probes.assert_keys_are_used_once(learner)
     assert state.params["params"]["torso"]["conv_kernel"].shape == (3, 3, 2, 2)
 
 
-def test_one_trace(learner):
-    step = jax.jit(chex.assert_max_traces(pqn.make(PROBE, EIGHT).step, n=1))
-    state = learner.init(jax.random.key(0))
-    for _ in range(3):
-        state, _ = step(state, ())
+def test_one_trace():
+    probes.assert_one_trace(pqn.make(PROBE, EIGHT))
 
 
 def test_seeds_differ_in_parameters_episodes_and_exploration(learner):
