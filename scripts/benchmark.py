@@ -31,7 +31,7 @@ import rich.table
 
 from dl_lectures.bandits import policies, rewards, simulate, thompson, ucb
 from dl_lectures.bandits.policies import Policy
-from dl_lectures.generative import vae
+from dl_lectures.generative import gan, networks, vae
 from dl_lectures.learner import Data, Learner, Metrics, shard_batch
 from dl_lectures.reporting import expected
 from dl_lectures.rl import dqn, ppo
@@ -284,7 +284,7 @@ def torch_vae(num_hidden: int, num_latents: int, batch_size: int, num_steps: int
 
 def vae_row(num_steps: int = 100) -> Row:
     """The MLP VAE of PyTorch's examples (784-400-20, rectified), one seed on one device."""
-    config = vae.Config(num_hidden=400, num_latents=20, activation="relu", batch_size=128)
+    config = vae.Config(hidden_sizes="400", num_latents=20, activation="relu", batch_size=128)
     learner = vae.make(config, num_pixels=784)
     return Row(
         description="VAE 784-400-20 training step, batch 128, equal work",
@@ -294,6 +294,91 @@ def vae_row(num_steps: int = 100) -> Row:
         thing="image",
         ours=lambda: run_by_trainer(learner, grey_images(), num_steps, shard_batch=False),
         peer=lambda: torch_vae(400, 20, 128, num_steps),
+    )
+
+
+def grey_pictures() -> np.ndarray:
+    """Random pictures of 32 x 32 pixels in [-1, 1], [N, H, W, 1]."""
+    return 2 * np.random.default_rng(0).random((2_000, 32, 32, 1), np.float32) - 1
+
+
+def torch_dcgan(num_filters: int, num_latents: int, batch_size: int, num_steps: int) -> Work:
+    """The training steps of `gan.make` in torch's own layers, channels last, as is fastest there.
+
+    As in ours the discriminator has no gradients in the generator's update, and each update has
+    noise of its own.
+    """
+    import torch
+
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    nn, f = torch.nn, num_filters
+    up = functools.partial(nn.ConvTranspose2d, kernel_size=4, stride=2, padding=1)
+    down = functools.partial(nn.Conv2d, kernel_size=4, stride=2, padding=1)
+    generator = nn.Sequential(
+        nn.Linear(num_latents, 64 * f),
+        nn.Unflatten(1, (4 * f, 4, 4)),
+        *(nn.BatchNorm2d(4 * f), nn.ReLU(), up(4 * f, 2 * f, bias=False)),
+        *(nn.BatchNorm2d(2 * f), nn.ReLU(), up(2 * f, f, bias=False)),
+        *(nn.BatchNorm2d(f), nn.ReLU(), up(f, 1)),
+        nn.Tanh(),
+    )
+    discriminator = nn.Sequential(
+        *(down(1, f), nn.LeakyReLU(0.2)),
+        *(down(f, 2 * f, bias=False), nn.BatchNorm2d(2 * f), nn.LeakyReLU(0.2)),
+        *(down(2 * f, 4 * f, bias=False), nn.BatchNorm2d(4 * f), nn.LeakyReLU(0.2)),
+        *(nn.Flatten(), nn.Linear(64 * f, 1)),
+    )
+    for network in (generator, discriminator):
+        network.to(memory_format=torch.channels_last)
+    generator_adam, discriminator_adam = (
+        torch.optim.Adam(network.parameters(), lr=2e-4, betas=(0.5, 0.999))
+        for network in (generator, discriminator)
+    )
+    data = torch.from_numpy(grey_pictures()).permute(0, 3, 1, 2)
+    softplus = torch.nn.functional.softplus
+
+    def work() -> float:
+        for _ in range(num_steps):
+            real = data[torch.randint(len(data), (batch_size,))]
+            real = real.contiguous(memory_format=torch.channels_last)
+            with torch.no_grad():
+                fake = generator(torch.randn(batch_size, num_latents))
+            loss = softplus(-discriminator(real)).mean() + softplus(discriminator(fake)).mean()
+            discriminator_adam.zero_grad()
+            loss.backward()
+            discriminator_adam.step()
+            discriminator.requires_grad_(False)
+            fake = generator(torch.randn(batch_size, num_latents))
+            loss = softplus(-discriminator(fake)).mean()
+            generator_adam.zero_grad()
+            loss.backward()
+            generator_adam.step()
+            discriminator.requires_grad_(True)
+        return loss.item()
+
+    return work
+
+
+def dcgan_row(num_seeds: int = 1, num_steps: int = 10) -> Row:
+    """DCGAN with batch normalisation in both players; one seed's batch lies over all devices."""
+    channels, num_latents, batch_size = (32, 64, 128), 100, 64
+    players = gan.Networks(
+        networks.ConvGenerator(channels, side=32),
+        networks.ConvDiscriminator(channels, batch_norm=True),
+    )
+    config = gan.Config(num_latents=num_latents, batch_size=batch_size)
+    data = gan.Data(grey_pictures())
+    return Row(
+        description="DCGAN step, 32 x 32 x 1, batch 64, 32 base channels, equal work"
+        + (f" a seed, seeds: {num_seeds}" if num_seeds > 1 else ""),
+        count=num_steps,
+        unit="step",
+        size=batch_size * num_seeds,
+        thing="image",
+        ours=lambda: run_by_trainer(gan.make(config, players), data, num_steps, num_seeds),
+        peer=None
+        if num_seeds > 1
+        else lambda: torch_dcgan(channels[0], num_latents, batch_size, num_steps),
     )
 
 
@@ -526,6 +611,8 @@ ROWS: dict[str, Callable[[], Row]] = {
     "time_min_gru_8192": functools.partial(time_row, "min_gru", 8_192, "sequential"),
     "time_min_gru_parallel_8192": functools.partial(time_row, "min_gru", 8_192, "parallel"),
     "vae": vae_row,
+    "dcgan": dcgan_row,
+    "dcgan_8": functools.partial(dcgan_row, 8, num_steps=2),
     "dqn_1": functools.partial(dqn_row, "CartPole-v1", 1, num_steps=2_000),
     "dqn_8": functools.partial(dqn_row, "CartPole-v1", 8, num_steps=500),
     "dqn_breakout_1": functools.partial(dqn_row, "Breakout-MinAtar", 1, num_steps=1_000),

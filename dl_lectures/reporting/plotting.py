@@ -285,6 +285,47 @@ def image_grid(
         low: drawn black.
         high: drawn white.
     """
+    grid = _tiles(images, columns, low, high)
+    ax.imshow(grid, vmin=0.0, vmax=1.0)
+    ax.set_axis_off()
+
+
+def save_image_grid(
+    images: ArrayLike,
+    path: os.PathLike | str,
+    columns: int | None = None,
+    low: float = 0.0,
+    high: float = 1.0,
+) -> pathlib.Path:
+    """Writes images side by side to `path`.png, for a projector, and returns its path.
+
+    Pixels stay squares, as many dots wide as the height of a screen has room for.
+
+    Args:
+        images: [N, H, W] grey or [N, H, W, 3] coloured.
+        path: without its suffix.
+        columns: images a row, the least square by default.
+        low: drawn black.
+        high: drawn white.
+
+    Raises:
+        UsageError: the disk is full or the directory cannot be written.
+    """
+    _matplotlib()
+    from matplotlib import image
+
+    grid = _tiles(images, columns, low, high)
+    dots = max(1, round(SLIDE_INCHES[1] * DOTS_PER_INCH) // len(grid))
+    grid = grid.repeat(dots, axis=0).repeat(dots, axis=1)
+    stream = io.BytesIO()
+    image.imsave(
+        stream, grid, vmin=0.0, vmax=1.0, cmap="gray", format="png", metadata={"Software": None}
+    )
+    return write_atomically(f"{os.fspath(path)}.png", stream.getvalue())
+
+
+def _tiles(images: ArrayLike, columns: int | None, low: float, high: float) -> np.ndarray:
+    """Images side by side with a thin grey line between them, in [0, 1]."""
     images = np.asarray(images, np.float64)
     images = np.clip((images - low) / (high - low), 0.0, 1.0)
     columns = columns or int(np.ceil(np.sqrt(len(images))))
@@ -297,8 +338,7 @@ def image_grid(
     for i, image in enumerate(images):
         row, column = i // columns * (height + line), i % columns * (width + line)
         grid[row : row + height, column : column + width] = image
-    ax.imshow(grid, vmin=0.0, vmax=1.0)
-    ax.set_axis_off()
+    return grid
 
 
 def heat_map(ax: "Axes", xs: ArrayLike, ys: ArrayLike, values: ArrayLike, label: str) -> None:

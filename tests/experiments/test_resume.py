@@ -16,6 +16,8 @@ ROOT = pathlib.Path(__file__).parents[2]
 RUNS = {
     "language_model": "language_model --steps=240",
     "vae": "vae --steps=600",
+    "gan": "gan_ring --steps=600 --runs=r1 --spectral_norm --ema_decay=0.9 "
+    "--num_discriminator_updates=2",
     "dqn": "dqn --steps=600",
     "rainbow": "dqn --steps=300 --double --dueling --noisy --prioritized --n_step=3 "
     "--distribution=c51",

@@ -1,21 +1,21 @@
 """The VAE against closed forms, quadrature and exact likelihoods, and whether it learns."""
 
+import dataclasses
 import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 from jax.test_util import check_grads
-from scipy import integrate, stats
+from scipy import integrate, special, stats
 
 from dl_lectures.data import images
-from dl_lectures.generative import vae
+from dl_lectures.generative import likelihoods, ppca, vae
 from dl_lectures.learner import Learner
 
 CONFIG = vae.Config(
-    num_hidden=16, num_latents=3, batch_size=16, learning_rate=1e-2, num_importance_samples=8
+    hidden_sizes="16", num_latents=3, batch_size=16, learning_rate=1e-2, num_importance_samples=8
 )
 NUM_PIXELS = 5
 
@@ -31,7 +31,7 @@ def pixels(n, seed=7):
     return jax.random.bernoulli(jax.random.key(seed), 0.5, (n, NUM_PIXELS)).astype(jnp.float32)
 
 
-# The divergence and the cross-entropy.
+# The divergence and the baseline.
 
 
 def test_kl_equals_quadrature():
@@ -64,30 +64,30 @@ def test_kl_of_the_prior_is_zero_and_its_digits_survive_nearby():
     np.testing.assert_allclose(vae.kl_to_standard_normal(near), 0.25 * 1e-6, rtol=1e-3)
 
 
-def test_cross_entropy_is_optax_s_also_at_extreme_logits():
-    logits = jnp.array([[-100.0, -20.0, -0.3, 0.0, 2.0, 100.0]])
-    for x in (0.0, 1.0, 0.3):
-        x = jnp.full(logits.shape, x)
-        expected = optax.sigmoid_binary_cross_entropy(logits, x).sum(-1)
-        np.testing.assert_allclose(vae.cross_entropy(logits, x), expected, rtol=1e-6)
-    gradient = jax.grad(lambda y: vae.cross_entropy(y, jnp.ones(6)))(logits[0])
-    np.testing.assert_allclose(gradient, jax.nn.sigmoid(logits[0]) - 1.0, atol=1e-6)
-
-
-def test_cross_entropy_of_grey_is_the_mean_over_its_binarisations():
-    x, logits = np.array([0.2, 0.9, 0.5]), jnp.array([1.0, -0.5, 0.3])
-    total = 0.0
-    for b in np.ndindex(2, 2, 2):
-        probability = np.prod(np.where(b, x, 1 - x))
-        total += probability * vae.cross_entropy(logits, jnp.array(b, jnp.float32))
-    np.testing.assert_allclose(vae.cross_entropy(logits, jnp.array(x)), total, rtol=1e-5)
-
-
 def test_independent_pixels_are_the_mixture_of_what_was_counted():
     train, x = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 0.0]]), np.array([[1.0, 1.0]])
     expected = -np.log(2.5 / 4) - np.log(0.5 / 4)
     found = vae.independent_pixels_nats(jnp.array(train), jnp.array(x))
     np.testing.assert_allclose(found, [expected], rtol=1e-5)
+
+
+def test_independent_pixels_of_other_laws_ignore_z():
+    train, x = np.array([[0.0, 0.5], [1.0, 0.5], [1.0, 1.0]]), np.array([[1.0, 0.0]])
+    counts = -np.log(2.5 / 4.5) - np.log(0.5 / 4.5)  # of three levels
+    found = vae.independent_pixels_nats(train, x, "discretized_logistic", num_levels=3)
+    np.testing.assert_allclose(found, [counts], rtol=1e-5)
+    spread = np.sqrt(((train - train.mean(0)) ** 2).mean())
+    expected = -stats.norm.logpdf(x, train.mean(0), spread).sum(1)
+    found = vae.independent_pixels_nats(jnp.array(train), jnp.array(x), "gaussian")
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_units_that_do_not_heed_the_image_are_not_active():
+    mean = jnp.array([[0.0, -1.0, 0.05], [0.0, 1.0, -0.05], [0.0, 0.5, 0.05]])
+    q = vae.Posterior(mean, jnp.zeros((3, 3)))
+    assert vae.active_units(q) == 1.0
+    expected = [0.5 * np.square(mean[i]).sum() for i in range(3)]
+    np.testing.assert_allclose(vae.kl_of_units(q).sum(1), expected, rtol=1e-6)
 
 
 def test_gradients_agree_with_finite_differences():
@@ -108,7 +108,7 @@ def test_gradients_agree_with_finite_differences():
 @pytest.fixture(scope="module")
 def exact():
     """-log p(x) of a net with one latent variable, by quadrature over z, and the net."""
-    config = vae.Config(num_hidden=8, num_latents=1)
+    config = vae.Config(hidden_sizes="8", num_latents=1)
     net = vae.model(config, NUM_PIXELS)
     params = jax.jit(vae.init_params, static_argnums=1)(jax.random.key(2), net)
     # A decoder that heeds z, and an encoder whose q is broad enough to weight draws by.
@@ -117,7 +117,7 @@ def exact():
     x = pixels(6)
     z = jnp.linspace(-9.0, 9.0, 20_001)
     logits = vae.decode(net, params, z[:, None])  # [Z, P]
-    log_p = -jax.vmap(lambda image: vae.cross_entropy(logits, image[None]))(x)  # [N, Z]
+    log_p = -jax.vmap(lambda image: likelihoods.bernoulli(logits, image[None]))(x)  # [N, Z]
     log_joint = np.asarray(log_p, np.float64) + stats.norm.logpdf(np.asarray(z))[None]
     likelihood = integrate.trapezoid(np.exp(log_joint), np.asarray(z, np.float64), axis=1)
     return net, params, x, -np.log(likelihood)
@@ -128,7 +128,7 @@ def test_likelihoods_of_all_images_sum_to_one(exact):
     every = jnp.array(list(np.ndindex((2,) * NUM_PIXELS)), jnp.float32)
     z = jnp.linspace(-9.0, 9.0, 4_001)
     logits = vae.decode(net, params, z[:, None])
-    log_p = -jax.vmap(lambda image: vae.cross_entropy(logits, image[None]))(every)
+    log_p = -jax.vmap(lambda image: likelihoods.bernoulli(logits, image[None]))(every)
     density = np.exp(np.asarray(log_p, np.float64)) * stats.norm.pdf(np.asarray(z))[None]
     np.testing.assert_allclose(integrate.trapezoid(density, np.asarray(z), axis=1).sum(), 1, 1e-4)
 
@@ -174,6 +174,84 @@ def test_one_importance_sample_has_the_mean_of_the_negative_elbo(exact):
     assert elbo.mean() > truth.mean() + 4 * error  # -ELBO bounds -log p(x) from above
 
 
+def test_streamed_bounds_are_those_of_all_weights_at_once(exact):
+    net, params, x, _ = exact
+    key, numbers = jax.random.key(8), (1, 5, 40)
+    streamed = vae.importance_weighted_nats(key, net, params, x, numbers)
+    keys = jax.vmap(lambda k: jax.random.fold_in(key, k))(jnp.arange(40))
+    noise = jax.vmap(lambda k: jax.random.normal(k, (len(x), 1)))(keys)  # [K, N, L]
+    weights = vae.log_weight(net, params, x, vae.encode(net, params, x), noise)
+    weights = np.asarray(weights, np.float64)
+    for found, k in zip(streamed, numbers, strict=True):
+        expected = np.log(k) - special.logsumexp(weights[:k], axis=0)
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
+        alone = vae.importance_weighted_nats(key, net, params, x, k)
+        np.testing.assert_array_equal(found, alone)
+
+
+# The loss.
+
+
+def losses(config, noise, t=0):
+    net, params = small()
+    value, terms = vae.loss(net, params, pixels(4), noise, config, jnp.int32(t))
+    return value, terms, (net, params, pixels(4))
+
+
+def test_loss_of_several_draws_is_the_mean_or_the_importance_weighted_bound():
+    noise = jax.random.normal(jax.random.key(1), (6, 4, CONFIG.num_latents))
+    several = dataclasses.replace(CONFIG, num_samples=6)
+    found, terms, (net, params, x) = losses(several, noise)
+    each = [vae.negative_elbo(net, params, x, draw) for draw in noise]
+    expected = np.mean([term.reconstruction + term.kl for term in each])
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    np.testing.assert_allclose(found, terms.reconstruction + terms.kl, rtol=1e-6)
+    q = vae.encode(net, params, x)
+    weights = np.stack([vae.log_weight(net, params, x, q, draw) for draw in noise])
+    tighter, *_ = losses(dataclasses.replace(several, objective="iwae"), noise)
+    expected = (np.log(6) - special.logsumexp(weights, axis=0)).mean()
+    np.testing.assert_allclose(tighter, expected, rtol=1e-5)
+
+
+def test_iwae_of_one_draw_has_the_mean_gradient_of_the_elbo():
+    # Over 8,000 draws at once; the two differ by how they write the KL.
+    noise = jax.random.normal(jax.random.key(2), (8000, 4, CONFIG.num_latents))
+    net, params = small()
+
+    @functools.partial(jax.jit, static_argnums=1)
+    def gradients(params, objective):
+        config = dataclasses.replace(CONFIG, objective=objective)
+
+        def mean_loss(params):
+            one = functools.partial(vae.loss, net, params, pixels(4), config=config, t=0)
+            return jax.vmap(lambda draw: one(draw)[0])(noise).mean()
+
+        return jax.grad(mean_loss)(params).encoder["params"]["mean"]["kernel"]
+
+    iwae, elbo = (np.asarray(gradients(params, name)) for name in ("iwae", "elbo"))
+    assert np.abs(elbo).max() > 0.1
+    np.testing.assert_allclose(iwae, elbo, atol=0.1 * np.abs(elbo).max())
+
+
+def test_free_nats_are_the_least_that_a_unit_costs():
+    noise = jax.random.normal(jax.random.key(1), (4, CONFIG.num_latents))
+    _, terms, (net, params, x) = losses(CONFIG, noise)
+    kls = vae.kl_of_units(vae.encode(net, params, x)).mean(0)
+    between = float(np.sort(kls)[1])  # one unit is below it
+    found, *_ = losses(dataclasses.replace(CONFIG, free_nats=between), noise)
+    expected = terms.reconstruction + np.maximum(kls, between).sum()
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    assert found > terms.reconstruction + terms.kl + 1e-3
+
+
+def test_the_weight_of_the_kl_grows_to_its_end_and_stays():
+    noise = jax.random.normal(jax.random.key(1), (4, CONFIG.num_latents))
+    config = dataclasses.replace(CONFIG, kl_weight=0.8, kl_warmup_steps=10)
+    for t, weight in ((0, 0.0), (5, 0.4), (10, 0.8), (99, 0.8)):
+        found, terms, _ = losses(config, noise, t)
+        np.testing.assert_allclose(found, terms.reconstruction + weight * terms.kl, rtol=1e-5)
+
+
 # The learner.
 
 
@@ -216,7 +294,7 @@ def test_step_is_traced_once(learner):
 
 
 def test_metrics_are_the_terms_of_the_loss(learner):
-    config = vae.dataclasses.replace(CONFIG, kl_weight=0.5)
+    config = dataclasses.replace(CONFIG, kl_weight=0.5)
     half = vae.make(config, NUM_PIXELS)
     _, m = jax.jit(half.step)(learner.init(jax.random.key(0)), pixels(20))
     expected = m["reconstruction_nats_per_image"] + 0.5 * m["kl_nats_per_image"]
@@ -275,22 +353,132 @@ def test_samples_are_probabilities_of_the_prior_s_images():
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        *((name, 0) for name in ("num_hidden", "num_latents", "batch_size")),
+        *((name, 0) for name in ("num_latents", "batch_size", "num_samples", "conv_channels")),
         *(("num_importance_samples", 0), ("learning_rate", 0.0), ("kl_weight", -1.0)),
+        *(("free_nats", -1.0), ("variance", -1.0), ("decay_steps", -1), ("kl_warmup_steps", -1)),
+        *(("num_levels", 1), ("hidden_sizes", "8,x"), ("hidden_sizes", "0")),
     ],
 )
 def test_bad_config_names_its_flag(name, value):
-    with pytest.raises(ValueError, match=f"--{name} must"):
+    with pytest.raises(ValueError, match=f"--{name}.* must"):
         vae.Config(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"likelihood": "gaussian"}, "--pixels must be grey"),
+        ({"likelihood": "discretized_logistic", "pixels": "dynamic"}, "--pixels must be grey"),
+        ({"objective": "iwae", "free_nats": 0.1}, "--objective must be elbo"),
+        ({"objective": "iwae", "kl_weight": 2.0}, "--objective must be elbo"),
+        ({"objective": "iwae", "kl_warmup_steps": 9}, "--objective must be elbo"),
+    ],
+)
+def test_settings_that_do_not_go_together_are_named(settings, words):
+    with pytest.raises(ValueError, match=words):
+        vae.Config(**settings)
+
+
+@pytest.mark.parametrize("num_pixels", [15, 36])
+def test_convolutions_want_squares_of_a_multiple_of_four(num_pixels):
+    with pytest.raises(ValueError, match="--network must be mlp"):
+        vae.model(vae.Config(network="conv"), num_pixels)
+
+
+def test_dynamic_pixels_are_drawn_anew_at_each_step():
+    config = dataclasses.replace(CONFIG, pixels="dynamic", batch_size=64)
+    dynamic = vae.make(config, NUM_PIXELS)
+    step = jax.jit(dynamic.step)
+    state = dynamic.init(jax.random.key(0))
+    # One image, so that the batch is the same; the weights are not moved.
+    seen = []
+    for grey in (jnp.full((1, NUM_PIXELS), 0.5), jnp.ones((1, NUM_PIXELS))):
+        for t in range(2):
+            _, found = step(state._replace(t=jnp.int32(t)), grey)
+            seen.append(float(found["kl_nats_per_image"]))  # of q, before any noise of z
+    assert seen[0] != seen[1]
+    assert seen[2] == seen[3]
 
 
 # Does it learn?
 
 
+SWITCHES = {
+    "conv": {"network": "conv", "conv_channels": 8, "activation": "relu"},
+    "dynamic, two layers": {"pixels": "dynamic", "hidden_sizes": "32,32"},
+    "iwae": {"objective": "iwae", "num_samples": 4},
+    "elbo of several draws": {"num_samples": 4, "free_nats": 0.1, "kl_warmup_steps": 100},
+    "logistic": {"pixels": "grey", "likelihood": "discretized_logistic", "num_levels": 17},
+}
+
+
+@pytest.mark.parametrize("name", SWITCHES)
+def test_each_switch_learns_which_of_four_pictures_it_is(name):
+    settings = {"hidden_sizes": "32", "num_latents": 3, "learning_rate": 1e-2} | SWITCHES[name]
+    config = vae.Config(batch_size=32, num_importance_samples=16, **settings)
+    # Four patterns of 4 x 4 pixels, dark or light with a little noise, on 17 levels.
+    key_pattern, key_which, key_noise = jax.random.split(jax.random.key(11), 3)
+    patterns = jax.random.bernoulli(key_pattern, 0.5, (4, 16))
+    which = jax.random.randint(key_which, (600,), 0, 4)
+    x = 0.1 + 0.8 * patterns[which] + 0.06 * jax.random.normal(key_noise, (600, 16))
+    x = jnp.round(16 * jnp.clip(x, 0.0, 1.0)) / 16
+    if config.pixels == "binary":
+        x = jnp.round(x)
+    train, test = x[:500], x[500:]
+    if config.pixels == "dynamic":
+        test = likelihoods.binarise(jax.random.key(12), test)
+    learner = vae.make(config, 16)
+
+    @jax.jit
+    def run(train, test):
+        state = learner.init(jax.random.key(0))
+        state = jax.lax.fori_loop(0, 400, lambda _, state: learner.step(state, train)[0], state)
+        return learner.evaluate(jax.random.key(1), state, test)
+
+    found = run(train, test)
+    baseline = vae.independent_pixels_nats(train, test, config.likelihood, config.num_levels).mean()
+    assert baseline - found["importance_weighted_nats_per_image"] > 2.0
+    assert found["kl_nats_per_image"] > 1.0  # of log 4
+
+
+def excess_over_ppca(num_steps=1_500, **settings):
+    """Nats per image of a linear VAE above probabilistic PCA, on what both were fitted to."""
+    rng = np.random.default_rng(0)
+    loadings = rng.standard_normal((6, 2)) * [1.0, 0.4]
+    x = rng.standard_normal((400, 2)) @ loadings.T + 0.2 * rng.standard_normal((400, 6))
+    x = x.astype(np.float32)
+    config = vae.Config(
+        **{
+            **{"hidden_sizes": "", "pixels": "grey", "likelihood": "gaussian", "num_latents": 2},
+            **{"batch_size": 200, "learning_rate": 0.05, "decay_steps": num_steps},
+            **settings,
+        }
+    )
+    learner, net = vae.make(config, 6), vae.model(config, 6)
+
+    @jax.jit
+    def run(x):
+        state = learner.init(jax.random.key(0))
+        state = jax.lax.fori_loop(0, num_steps, lambda _, state: learner.step(state, x)[0], state)
+        many = jnp.concatenate([x] * 20)  # as many draws of z each
+        return vae.importance_weighted_nats(jax.random.key(1), net, state.params, many, 1).mean()
+
+    return run(jnp.asarray(x)) + ppca.log_likelihood(ppca.fit(x, 2), x).mean()
+
+
+def test_a_linear_vae_reaches_the_closed_form_of_probabilistic_pca():
+    assert -0.005 < excess_over_ppca() < 0.05
+
+
+@pytest.mark.parametrize("ablation", [{"kl_weight": 0.5}, {"variance": 0.1}, {"num_latents": 1}])
+def test_a_linear_vae_with_another_objective_or_law_does_not(ablation):
+    assert excess_over_ppca(**ablation) > 0.1
+
+
 def margin(kl_weight=1.0, unplugged=False, num_seeds=3, num_steps=600):
     """Nats per unseen digit by which it beats independent pixels, [S], and its KL, [S]."""
     config = vae.Config(
-        num_hidden=64,
+        hidden_sizes="64",
         num_latents=6,
         batch_size=64,
         learning_rate=4e-3,

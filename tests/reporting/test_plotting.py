@@ -134,6 +134,21 @@ def test_image_grid_places_each_image():
     assert ax.images[0].get_array().shape == (5, 8, 3)
 
 
+def test_a_saved_grid_has_square_pixels_and_no_frame(tmp_path):
+    from PIL import Image
+
+    images = np.arange(3.0)[:, None, None] * np.ones((3, 2, 4))  # [N 3, H 2, W 4]
+    path = plotting.save_image_grid(images, tmp_path / "sub" / "drawn", columns=2, high=2.0)
+    assert path == tmp_path / "sub" / "drawn.png"
+    with Image.open(path) as image:
+        dots = 1080 // 5  # of 2 + 1 + 2 rows
+        assert image.size == (9 * dots, 5 * dots)
+        grey = np.asarray(image.convert("L"))[dots // 2 :: dots, dots // 2 :: dots]
+    np.testing.assert_array_equal(grey[:2, :4], 0)
+    np.testing.assert_array_equal(grey[3:, :4], 255)
+    assert abs(int(grey[0, 5]) - 127) <= 1  # the second image
+
+
 def test_mosaic_names_axes_that_span_cells():
     _, axes = plotting.mosaic([["a", "b"], ["a", "c"]])
     assert set(axes) == {"a", "b", "c"}
