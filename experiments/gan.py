@@ -17,9 +17,10 @@ quick, digits: 8 seeds in a little over two minutes on 2 cores. Frechet distance
 pPCA 11.9, independent pixels 46.0, held-out digits, which other hands drew, 4.7. 99.6 % of the
 drawings are recognised; a classifier that has seen drawings alone is right on 87.7 % of held-out
 digits, one that has seen the real ones on 90.8 %. The policeman's accuracy falls from 0.85 to 0.49.
-quick, fashion_mnist: 4 seeds in about 7 minutes. Frechet distances: GAN 14 and 17 (two pilots), VAE
-28.8, pPCA 35.3, independent pixels 124, held-out pictures 0.3. faces and the full presets were not
-run to their end.
+quick, fashion_mnist: 4 seeds in about 10 minutes. Frechet distances: GAN 17 +- 4, VAE 29 +- 2, pPCA
+35, independent pixels 124, held-out pictures 0.7; 94 % of the drawings are recognised, and a
+classifier that has seen drawings alone is right on 70 %. faces and the full presets were not run to
+their end.
 
 Where we differ from DCGAN (Radford et al., 2015, arXiv:1511.06434): fewer and smaller layers;
 batch normalisation in the generator alone, by the statistics of each batch; a penalty on the
@@ -533,7 +534,7 @@ def figure(found: Results) -> Any:
     pairs = np.stack([found.arrays["gan"][:_NUM_PAIRS], found.arrays["gan_nearest"]], axis=1)
     plotting.image_grid(axes["nearest"], pairs.reshape(-1, *pairs.shape[2:]), columns=2)
     axes["nearest"].set_title(
-        plotting.text("drawn, nearest real, distance", "生成画像,最も近い本物,距離"),
+        plotting.text("drawn, nearest, distance", "生成,最も近い本物,距離"),
         fontsize=plotting.SMALL_POINTS,
     )
     for i, distance in enumerate(found.arrays["gan_nearest_distances"]):
@@ -577,7 +578,7 @@ def _draw_distances(ax: Any, found: Results) -> None:
     ticks = [tick for tick in ticks if low <= tick <= high]
     ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     ax.minorticks_off()
-    ax.set_ylim(-0.5, len(names) - 0.3)
+    ax.set_ylim(-0.5, len(names) + 0.3)  # room for the legend
     ax.set_yticks(range(len(names)), [plotting.text(*LABELS[name]) for name in names])
     ax.set_xlabel(plotting.text("Fréchet distance to real images", "本物とのフレシェ距離"))
     ax.legend(loc="upper right")

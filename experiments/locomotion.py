@@ -15,9 +15,9 @@ Proximal policy optimisation, with one setting for all, learns four continuous t
 Steps are rollouts. quick: 490,000 environment steps of 8 seeds on each task, about four and a half
 minutes on 2 cores. The gait is found within 100,000 steps by every seed; it swims 1.65 times as
 fast as Purcell's stroke, and gets 1.10 times as far for its power, which costs nothing: both joints
-always move, where in Purcell's one waits for the other. Pendulum: -138 +- 15 (random play
+always move, where in Purcell's one waits for the other. Pendulum: -136 +- 12 (random play
 -1,166). Swimmer-misc: 0.82 of the 1 there is a step. The claim for the arm fails: its hand ends
-0.33 +- 0.07 links from its goal, 0.2 claimed, while the return still rises. full was not run.
+0.32 +- 0.06 links from its goal, 0.2 claimed, while the return still rises. full was not run.
 Where we differ from Schulman et al. (2017): see `dl_lectures/rl/ppo.py`.
 """
 
