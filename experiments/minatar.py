@@ -24,7 +24,8 @@ Where we differ from Gallici et al. (2024): one hidden layer of 128 units on the
 instead of a convolution before it (--conv_channels=16), and minibatches of 512 steps instead of 128
 with twice the step size, because both cost a CPU less; --epsilon_end=0.02 instead of 0.05. This was
 chosen on Breakout with the seeds 100 and 101. Seaquest is left out of the full preset for its cost
-alone: it is simulated at a twentieth of the others' speed.
+alone: it is simulated at a twentieth of the others' speed. Two seeds of it, 10 M steps each, took
+an hour and three quarters on busy cores, 17 minutes of them to compile: 32 and 70, random play 0.1.
 """
 
 import dataclasses
