@@ -563,6 +563,7 @@ def figure(found: Results) -> Any:
     low, high = min(nats.min(), baseline), max(nats.max(), baseline)
     curve.set_ylim(low - 0.1 * (high - low), high + 0.9 * (high - low))
     curve.set_xlim(left=0)
+    curve.locator_params(axis="x", nbins=4)
     curve.set_xlabel(plotting.text("updates", "更新回数"))
     curve.set_ylabel(plotting.text("nats per image", "画像あたりナット"))
     curve.set_title(plotting.text("unseen images", "未知の画像"))
