@@ -11,7 +11,7 @@ centre (`dl_lectures/generative/modes.py`). The policeman's accuracy is that on 
 points, half each. The gap is what either player gains in `num_response_updates` updates alone
 against the other, at each evaluation.
 
-quick: 32 seeds, 4,000 steps, about 4 minutes on 2 cores. Of 8 modes the games cover in the mean,
+quick: 32 seeds, 4,000 steps, 3 minutes on 2 cores. Of 8 modes the games cover in the mean,
 with so many good samples: saturating 3.8, 5 %; non-saturating 2.8, 67 %; least squares 2.6, 72 %;
 hinge 4.4, 47 %; Wasserstein with a gradient penalty 7.9, 22 %; R1 8.0, 31 %; spectral norm 2.2,
 6 %; pairs 8.0, 45 %. So who draws well draws few modes, and who draws them all is not done yet. A
