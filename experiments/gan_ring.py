@@ -120,7 +120,7 @@ PRESETS = {
     "smoke": common.Preset(
         dataclasses.replace(
             _TUNED,
-            runs="non_saturating,r1",
+            runs="saturating,non_saturating,r1",
             num_latents=4,
             batch_size=16,
             num_hidden=8,
