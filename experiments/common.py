@@ -89,10 +89,7 @@ def of_first_seed(tree: Any) -> Any:
     The leaves lie over the mesh of the run, maybe over several processes; all get the result.
     """
     mesh = jax.tree.leaves(tree)[0].sharding.mesh
-    first = jax.jit(
-        lambda tree: jax.tree.map(lambda leaf: leaf[0], tree),
-        out_shardings=devices.everywhere(mesh),
-    )
+    first = jax.jit(lambda tree: of_seed(tree, 0), out_shardings=devices.everywhere(mesh))
     return devices.on_host(first(tree))
 
 
@@ -137,6 +134,11 @@ def of_all_seeds(tree: Any) -> Any:
     mesh = jax.tree.leaves(tree)[0].sharding.mesh
     whole = jax.jit(lambda tree: tree, out_shardings=devices.everywhere(mesh))(tree)
     return devices.on_host(whole)
+
+
+def of_seed(tree: Any, row: int) -> Any:
+    """Returns the part of one seed, the `row`-th, of a tree whose leaves are [S, ...]."""
+    return jax.tree.map(lambda leaf: leaf[row], tree)
 
 
 class Finished(NamedTuple):

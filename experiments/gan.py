@@ -330,7 +330,7 @@ def _run_gan(config: Config, options: Options, loaded: Images, judge: Judge) -> 
     generators = common.of_all_seeds(trained.state.average)
     drawn = []
     for i, seed in enumerate(trainer.seeds_of(options)):
-        generator = jax.tree.map(lambda leaf, i=i: leaf[i], generators)
+        generator = common.of_seed(generators, i)
         drawn.append(draw(jax.random.key(seed), game, generator, judge.num_images))
     metrics = {
         f"gan_{name}": values
@@ -366,7 +366,7 @@ def _pupils(
     net = classifier.network(pupil, game.num_classes)
     for i, seed in enumerate(trainer.seeds_of(options)):
         key_drawings, key_pupil = jax.random.split(jax.random.fold_in(jax.random.key(seed), 1))
-        generator = jax.tree.map(lambda leaf, i=i: leaf[i], generators)
+        generator = common.of_seed(generators, i)
         drawn = draw(key_drawings, game, generator, min(_NUM_PUPIL_IMAGES, len(loaded.train)))
         params = classifier.fit(key_pupil, pupil, classifier.Data(*drawn), game.num_classes)
         is_right = classifier.predict(net, params, loaded.test) == loaded.test_labels
@@ -384,8 +384,7 @@ def _run_vae(config: Config, options: Options, loaded: Images, judge: Judge) -> 
     params = common.of_all_seeds(trained.state.params)
     drawn = []
     for i, seed in enumerate(trainer.seeds_of(options)):
-        one = jax.tree.map(lambda leaf, i=i: leaf[i], params)
-        x = vae.sample(jax.random.key(seed), net, one, judge.num_images)
+        x = vae.sample(jax.random.key(seed), net, common.of_seed(params, i), judge.num_images)
         drawn.append(np.asarray(x).reshape(-1, *loaded.train.shape[1:]))
     metrics = {
         f"vae_{name}": values for name, values in judging.verdicts(judge, np.stack(drawn)).items()
@@ -457,7 +456,7 @@ def claims(found: Results) -> tuple[Claim, ...]:
             "gan_draws_better_than_baselines",
             "What the forger draws resembles real images more than draws from independent pixels "
             "and from a linear model do.",
-            "偽造者(生成器)の描く画像は,独立な画素や線形モデルの生成画像よりも本物に近い。",
+            "贋作者(生成器)の描く画像は,独立な画素や線形モデルの生成画像よりも本物に近い。",
             f"Frechet distance on {found.extra['dataset']}, GAN over the better baseline",
             per_seed("gan_frechet_distance") / baseline(),
             0.5,
@@ -475,7 +474,7 @@ def claims(found: Results) -> tuple[Claim, ...]:
             claims_lib.at_most,
             "gan_does_not_copy",
             "The forger makes new images: it does not copy those that it learned from.",
-            "偽造者は新しい画像を作る:学習画像の複製ではない。",
+            "贋作者は新しい画像を作る:学習画像の複製ではない。",
             "share of drawings nearer to a training image than 95 % of held-out images are",
             per_seed("gan_copied_share"),
             0.25,
@@ -485,7 +484,7 @@ def claims(found: Results) -> tuple[Claim, ...]:
             "gan_policeman_is_fooled",
             "As the forger learns, the policeman ends near one half: it can hardly tell real "
             "images that it has not seen from drawings.",
-            "偽造者が学ぶにつれ,警官(識別器)の正答率は二分の一に近づく:"
+            "贋作者が学ぶにつれ,警官(識別器)の正答率は二分の一に近づく:"
             "初めて見る本物と偽物をほとんど見分けられない。",
             "accuracy at the end, unseen real images and drawings",
             per_seed("accuracy_last"),

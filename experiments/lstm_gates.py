@@ -172,7 +172,7 @@ def _run_text(config: Config, options: Options) -> Results:
     curves = jax.jit(jax.vmap(gates.forgetting_curves, in_axes=(0, None, None)), static_argnums=2)
     predicted = np.asarray(curves(traces.f, jnp.asarray(times), _NUM_AFTER))
     sentence = _sentence(corpus)
-    first = jax.tree.map(lambda leaf: leaf[0], params)
+    first = common.of_seed(params, 0)
     drawn = jax.jit(read)(first, jnp.asarray(np.concatenate([[text.NEWLINE], sentence])))
     is_newline = before == text.NEWLINE
     f = np.asarray(traces.f)

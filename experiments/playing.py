@@ -186,7 +186,7 @@ def run(module: ModuleType, given: Mapping[str, Any], play: Play) -> str:
     lines = []
     for player in begun or players[:1]:  # that one says what is missing
         trained = load(player, options)
-        state = jax.tree.map(lambda leaf, row=policy - options.seed: leaf[row], trained.state)
+        state = common.of_seed(trained.state, policy - options.seed)
         shown = film(player, state, play.play_seed, play.play_steps)
         name = "_".join(
             ["play", *filter(None, [player.part]), f"policy{policy}", f"seed{play.play_seed}"]

@@ -240,7 +240,7 @@ def _run_vae(config: Config, data: Data, options: Options) -> Results:
     folded = bounds(net, params, data.test, num_samples, options)
     of_samples = folded.tally.mean(2)  # [len(K), S]
     kls = jax.vmap(lambda params: vae.kl_of_units(vae.encode(net, params, data.test)).mean(0))
-    first = jax.tree.map(lambda leaf: leaf[0], params)
+    first = common.of_seed(params, 0)
     pictures = draw(net, first, options.seed, data.test)
     baseline = vae.independent_pixels_nats(
         data.train, data.test, config.likelihood, config.num_levels
@@ -343,7 +343,7 @@ def _run_autoencoder(config: Config, data: Data, options: Options) -> Results:
     net = vae.model(config, num_pixels)
     params = common.of_all_seeds(trained.state.params)
     folded = bounds(net, params, data.test, (config.num_final_samples,), options)
-    first = jax.tree.map(lambda leaf: leaf[0], params)
+    first = common.of_seed(params, 0)
     drawn = vae.sample(jax.random.key(options.seed), net, first, _NUM_DRAWN)
     return results.make(
         "vae",

@@ -12,6 +12,8 @@ from jax import lax
 
 from dl_lectures import convolution
 
+_DCGAN_SCALE = 0.02  # of weights at first: Radford et al. (2015), section 4
+
 
 @jax.custom_vjp
 def product(x: jax.Array, w: jax.Array) -> jax.Array:
@@ -105,11 +107,7 @@ class ConvEncoder(nn.Module):
         side = math.isqrt(x.shape[-1])
         h = x.reshape(-1, side, side, 1)
         for i, channels in enumerate((self.conv_channels, 2 * self.conv_channels)):
-            shape = (4, 4, h.shape[-1], channels)
-            kernel = self.param(f"conv_{i}", nn.initializers.lecun_normal(), shape)
-            bias = self.param(f"conv_bias_{i}", nn.initializers.zeros, shape[-1:])
-            h = convolution.conv(h, kernel, stride=2, padding="SAME") + _expand(bias, h.ndim)
-            h = getattr(nn, self.activation)(h)
+            h = getattr(nn, self.activation)(_halved(self, i, h, size=4, channels=channels))
         h = h.reshape(*x.shape[:-1], -1)
         encoder = Encoder(self.hidden_sizes, self.num_latents, self.activation, name="top")
         return encoder(h)
@@ -139,6 +137,14 @@ class ConvDecoder(nn.Module):
             h = convolution.conv_transpose(h, kernel, stride=2, padding="SAME")
             h += _expand(bias, h.ndim)
         return h.reshape(*z.shape[:-1], self.num_pixels)
+
+
+def _halved(net: nn.Module, i: int, h: jax.Array, size: int, channels: int) -> jax.Array:
+    """The i-th convolution of a network, with biases: [..., H, W, C] -> [..., H / 2, W / 2, F]."""
+    shape = (size, size, h.shape[-1], channels)
+    kernel = net.param(f"conv_{i}", nn.initializers.lecun_normal(), shape)
+    bias = net.param(f"conv_bias_{i}", nn.initializers.zeros, shape[-1:])
+    return convolution.conv(h, kernel, stride=2, padding="SAME") + _expand(bias, h.ndim)
 
 
 def _expand(bias: jax.Array, num_axes: int) -> jax.Array:
@@ -228,9 +234,6 @@ class ConvDiscriminator(nn.Module):
         return logits + (Dense(h.shape[-1], use_bias=False, name="of_label")(labels) * h).sum(-1)
 
 
-_DCGAN_SCALE = 0.02  # Radford et al., section 4
-
-
 class BatchNorm(nn.Module):
     """Batch normalisation by the statistics of the batch, Ioffe and Szegedy (2015), algorithm 1."""
 
@@ -261,11 +264,7 @@ class Classifier(nn.Module):
         """Maps x, [..., H, W], to logits [..., C] and features [..., F]."""
         h = x[..., None]
         for i, channels in enumerate((self.conv_channels, 2 * self.conv_channels)):
-            shape = (3, 3, h.shape[-1], channels)
-            kernel = self.param(f"conv_{i}", nn.initializers.lecun_normal(), shape)
-            bias = self.param(f"conv_bias_{i}", nn.initializers.zeros, shape[-1:])
-            h = convolution.conv(h, kernel, stride=2, padding="SAME") + _expand(bias, h.ndim)
-            h = nn.relu(h)
+            h = nn.relu(_halved(self, i, h, size=3, channels=channels))
         h = h.reshape(*x.shape[:-2], -1)
         # Unlike a ReLU, it leaves no unit without a gradient, and so no feature without a variance.
         features = nn.gelu(Dense(self.num_features, name="features")(h))

@@ -26,7 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dl_lectures.learner import Data, Key, Learner, Metrics
-from dl_lectures.rl import grids, planning
+from dl_lectures.rl import grids, planning, settings
 
 MONTE_CARLO = ("first_visit_mc", "every_visit_mc")
 METHODS = (
@@ -74,15 +74,13 @@ class Config:
     def __post_init__(self):
         if self.method not in METHODS:
             raise ValueError(f"--method={self.method} must be one of {', '.join(METHODS)}.")
-        for name in ("n_steps", "block_steps", "max_episode_steps"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"--{name}={getattr(self, name)} must be at least 1.")
-        for name in ("epsilon_steps", "num_returns", "learning_rate_power", "seek_optimum"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"--{name}={getattr(self, name)} must not be negative.")
-        for name in ("discount", "epsilon_start", "epsilon_end", "trace_decay", "learning_rate"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise ValueError(f"--{name}={getattr(self, name)} must lie between 0 and 1.")
+        settings.at_least_one(self, ("n_steps", "block_steps", "max_episode_steps"))
+        settings.not_negative(
+            self, ("epsilon_steps", "num_returns", "learning_rate_power", "seek_optimum")
+        )
+        settings.between_0_and_1(
+            self, ("discount", "epsilon_start", "epsilon_end", "trace_decay", "learning_rate")
+        )
         if self.method in MONTE_CARLO and self.max_episode_steps > self.block_steps:
             raise ValueError(
                 f"--block_steps={self.block_steps} must not be less than --max_episode_steps="
