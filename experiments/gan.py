@@ -13,7 +13,7 @@ real picture nearest to a drawing is shown beside it. The policeman's accuracy i
 pictures that neither player has seen, and the gap what either player wins by --num_response_updates
 updates alone (`gan.best_responses`).
 
-quick, digits: 8 seeds in a little over two minutes on 2 cores. Frechet distances: GAN 2.2, VAE 9.1,
+quick, digits: 8 seeds in two minutes on 2 cores. Frechet distances: GAN 2.2, VAE 9.1,
 pPCA 11.9, independent pixels 46.0, held-out digits, which other hands drew, 4.7. 99.6 % of the
 drawings are recognised; a classifier that has seen drawings alone is right on 87.7 % of held-out
 digits, one that has seen the real ones on 90.8 %. The policeman's accuracy falls from 0.85 to 0.49.
