@@ -10,6 +10,7 @@ An experiment made of parts hires the judge before `common.run_parts` and hands 
     verdicts["frechet_distance"]                 # [S]; what each means: `quality.judge`
     judge.heldout["frechet_distance"]            # of unseen real images: the least to expect
     judge.independent["frechet_distance"]        # of pixels that know nothing of each other
+    judging.save_drawings(drawn[0], ...)         # pictures, and what each may be a copy of
 
 As many drawings are judged as images are held out, so that the two can be compared. No measure is
 to be read alone: of the noise of independent pixels on `faces` the precision is 0.998, since all
@@ -20,6 +21,7 @@ S: seeds, G: drawings of each, H, W: rows and columns, F: features, C: classes.
 
 import dataclasses
 import functools
+import math
 import pathlib
 from typing import Any, NamedTuple
 
@@ -29,6 +31,7 @@ import numpy as np
 from dl_lectures.data.images import Images
 from dl_lectures.generative import classifier, quality
 from dl_lectures.generative.networks import Classifier
+from dl_lectures.reporting import plotting
 from dl_lectures.training import trainer
 from dl_lectures.training.options import Options
 from experiments import common
@@ -111,3 +114,45 @@ def verdicts(judge: Judge, drawn: np.ndarray) -> dict[str, np.ndarray]:
         for images in np.asarray(drawn, np.float32)
     ]
     return {name: np.array([one[name] for one in found]) for name in found[0]}
+
+
+def save_drawings(
+    drawn: np.ndarray, train: np.ndarray, heldout_distances: np.ndarray, path: pathlib.Path | str
+) -> None:
+    """Writes `path`.png, a grid of drawings, and `path`_nearest.png, each with what it may copy.
+
+    There the training image that is nearest to a drawing stands beside it, and below both their
+    distance, in colour where all but a few held-out images are farther from the training images:
+    such a drawing may be a copy.
+
+    Args:
+        drawn: [G, H, W] in [0, 1].
+        train: images that were learned from, [N, H, W].
+        heldout_distances: of held-out images to the nearest of those, [M].
+        path: without its suffix.
+
+    Raises:
+        UsageError: the disk is full or the directory cannot be written.
+    """
+    plotting.save_image_grid(drawn, path)
+    nearest = quality.nearest(drawn, train)
+    limit = quality.copy_limit(heldout_distances)
+    gap = np.full((*drawn.shape[:2], 1), 0.5)
+    figure = plotting.labelled_images(
+        np.concatenate([drawn, gap, train[nearest.which]], axis=2),
+        [f"{distance:.2f}" for distance in nearest.distances],
+        columns=round(math.sqrt(len(drawn))),
+        is_marked=nearest.distances < limit,
+    )
+    plotting.caption(
+        figure,
+        plotting.text(
+            "Left: drawn. Right: the nearest training image; below: their distance. Of held-out\n"
+            f"images the median is {np.median(heldout_distances):.2f}; 5 % lie nearer than "
+            f"{limit:.2f}, and what does is in colour: a copy?",
+            "左:生成画像,右:最も近い学習画像,下:その距離。学習に使わない本物では中央値"
+            f"{np.median(heldout_distances):.2f},\n5%が{limit:.2f}より近い。"
+            "それより近い生成画像は色付き(複製の疑い)",
+        ),
+    )
+    plotting.save(figure, f"{path}_nearest")

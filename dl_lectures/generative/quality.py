@@ -69,6 +69,13 @@ class Copying(NamedTuple):
     excess: float  # of those nearer to a training than to any held-out image; 0, copies: 1
 
 
+class Nearest(NamedTuple):
+    """Of each of N points, the nearest of some others."""
+
+    which: np.ndarray  # [N] int
+    distances: np.ndarray  # [N] float64
+
+
 def refer(
     train: np.ndarray,
     features: np.ndarray,
@@ -98,7 +105,7 @@ def refer(
     return Reference(
         images=train,
         heldout=heldout,
-        heldout_distances=nearest_distances(heldout, train),
+        heldout_distances=nearest(heldout, train).distances,
         gaussian=gaussian(features),
         features=first,
         radii=neighbour_radii(first, _NEIGHBOURS),
@@ -264,9 +271,9 @@ def copying(
             computed.
     """
     if heldout_distances is None:
-        heldout_distances = nearest_distances(heldout, train)
-    to_train = nearest_distances(generated, train)
-    to_heldout = nearest_distances(generated, heldout)
+        heldout_distances = nearest(heldout, train).distances
+    to_train = nearest(generated, train).distances
+    to_heldout = nearest(generated, heldout).distances
     nearer = np.mean((to_train < to_heldout) + 0.5 * (to_train == to_heldout))
     chance = len(train) / (len(train) + len(heldout))
     # Held-out images that are farther than each generated one, ties counted by half.
@@ -277,23 +284,33 @@ def copying(
     )
     return Copying(
         distance=float(np.median(to_train)),
-        share=float(np.mean(to_train < np.quantile(in_order, _COPY_QUANTILE))),
+        share=float(np.mean(to_train < copy_limit(in_order))),
         auc=float(1.0 - 0.5 * np.mean(ranks[0] + ranks[1]) / len(in_order)),
         excess=float((nearer - chance) / (1.0 - chance)),
     )
 
 
-def nearest_distances(x: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """The distance of each x, [N, D], to the nearest of the others, [M, D]: float64 [N].
+def copy_limit(heldout_distances: np.ndarray) -> float:
+    """The distance to the nearest training image below which 5 % of held-out images are.
 
-    Which one is the nearest is found in float32, how far it is in float64, so that a copy is at 0.
+    Args:
+        heldout_distances: of theirs, [M].
     """
-    x, others = np.asarray(x, np.float32), np.asarray(others, np.float32)
-    found = np.empty(len(x))
+    return float(np.quantile(heldout_distances, _COPY_QUANTILE))
+
+
+def nearest(x: np.ndarray, others: np.ndarray) -> Nearest:
+    """The nearest of the others, [M, ...], to each x, [N, ...], by Euclidean distance.
+
+    Which one it is is found in float32, how far it is in float64, so that a copy is at 0.
+    """
+    x, others = _rows(x), _rows(others)
+    which, distances = np.empty(len(x), int), np.empty(len(x))
     for rows, squares in _squared_distances(x, others):
-        apart = (x[rows] - others[squares.argmin(1)]).astype(np.float64)
-        found[rows] = np.sqrt(np.square(apart).sum(1))
-    return found
+        which[rows] = squares.argmin(1)
+        apart = (x[rows] - others[which[rows]]).astype(np.float64)
+        distances[rows] = np.sqrt(np.square(apart).sum(1))
+    return Nearest(which, distances)
 
 
 def _squared_distances(a: np.ndarray, b: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:

@@ -12,7 +12,7 @@ import io
 import os
 import pathlib
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -324,6 +324,44 @@ def save_image_grid(
     return write_atomically(f"{os.fspath(path)}.png", stream.getvalue())
 
 
+def labelled_images(
+    images: ArrayLike, labels: Sequence[str], columns: int, is_marked: ArrayLike
+) -> "Figure":
+    """Draws grey images side by side, each above a label of a few signs, on a slide.
+
+    Args:
+        images: [N, H, W] in [0, 1].
+        labels: N.
+        columns: images a row.
+        is_marked: [N], whose labels stand out.
+    """
+    images = np.asarray(images, np.float64)
+    _, height, width = images.shape
+    strip = -(-height // 3)  # pixels of the room for a label
+    images = np.pad(images, ((0, 0), (0, strip), (0, 0)), constant_values=1.0)
+    figure, ax = subplots()
+    image_grid(ax, images, columns)
+    down, across = height + strip + _line(height + strip), width + _line(height + strip)
+    rows = -(-len(images) // columns)
+    points = 72 * SLIDE_INCHES[1] * strip / (rows * down)
+    for i, (label, marked) in enumerate(zip(labels, np.asarray(is_marked), strict=True)):
+        ax.text(
+            i % columns * across + (width - 1) / 2,
+            i // columns * down + height + (strip - 1) / 2,
+            label,
+            fontsize=min(SMALL_POINTS, 0.7 * points),
+            horizontalalignment="center",
+            verticalalignment="center",
+            color=VERMILION if marked else BLACK,
+        )
+    return figure
+
+
+def _line(height: int) -> int:
+    """Pixels between images of so many rows."""
+    return max(1, round(height / 14))
+
+
 def _tiles(images: ArrayLike, columns: int | None, low: float, high: float) -> np.ndarray:
     """Images side by side with a thin grey line between them, in [0, 1]."""
     images = np.asarray(images, np.float64)
@@ -331,7 +369,7 @@ def _tiles(images: ArrayLike, columns: int | None, low: float, high: float) -> n
     columns = columns or int(np.ceil(np.sqrt(len(images))))
     rows = -(-len(images) // columns)
     height, width = images.shape[1:3]
-    line = max(1, round(height / 14))  # pixels
+    line = _line(height)
     grid = np.full(
         (rows * (height + line) - line, columns * (width + line) - line, *images.shape[3:]), 0.5
     )

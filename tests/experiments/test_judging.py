@@ -5,6 +5,7 @@ import pytest
 
 from dl_lectures.data import images
 from dl_lectures.generative import classifier
+from dl_lectures.reporting import plotting
 from dl_lectures.training import trainer
 from dl_lectures.training.options import Options
 from experiments import judging
@@ -60,3 +61,24 @@ def test_independent_pixels_are_far_worse_than_unseen_images(hired):
     for name in ("precision", "coverage", "density"):
         assert judge.independent[name] < 0.8 * judge.heldout[name]
     assert judge.independent["copied_share"] < 0.02
+
+
+def test_a_drawing_stands_beside_what_it_is_a_copy_of(hired, digits, monkeypatch, tmp_path):
+    judge, _ = hired
+    drawn = np.stack([digits.train[7], np.full((8, 8), 0.5, np.float32)])
+    shown = {}
+    original = plotting.labelled_images
+
+    def labelled_images(images, labels, columns, is_marked):
+        shown.update(images=images, labels=labels, is_marked=is_marked)
+        return original(images, labels, columns, is_marked)
+
+    monkeypatch.setattr(plotting, "labelled_images", labelled_images)
+    distances = judge.reference.heldout_distances
+    judging.save_drawings(drawn, digits.train, distances, tmp_path / "drawn")
+    np.testing.assert_array_equal(shown["images"][0, :, :8], digits.train[7])
+    np.testing.assert_array_equal(shown["images"][0, :, 9:], digits.train[7])
+    nearest = min(np.linalg.norm(x - 0.5) for x in digits.train)
+    assert shown["labels"] == ["0.00", f"{nearest:.2f}"]
+    np.testing.assert_array_equal(shown["is_marked"], [True, False])
+    assert {path.name for path in tmp_path.iterdir()} >= {"drawn.png", "drawn_nearest.png"}

@@ -34,7 +34,7 @@ def test_smoke_run_writes_results_claims_and_figure(tmp_path):
     np.testing.assert_allclose(
         read.arrays["kl_of_units"].sum(1), read.per_seed("kl_nats_per_image"), rtol=1e-5
     )
-    assert (tmp_path / "figures" / "samples_seed0.png").stat().st_size > 1_000
+    assert (tmp_path / "figures" / "drawn_seed_0_nearest.png").stat().st_size > 1_000
     assert read.extra["num_samples"] == [1, 5, 50]
     of_samples = read.arrays["bounds_nats_per_image"]
     assert (np.diff(of_samples, axis=0) < 0).all()

@@ -174,12 +174,14 @@ def test_density_and_coverage_of_equal_distributions_are_those_expected():
 # Copies.
 
 
-def test_nearest_distances_are_scipy_s_and_a_copy_is_at_zero():
+def test_the_nearest_are_scipy_s_and_a_copy_is_at_zero():
     x, others = normal(0, 13, 6).astype(np.float32), normal(1, 21, 6).astype(np.float32)
-    np.testing.assert_allclose(
-        quality.nearest_distances(x, others), cdist(x, others).min(1), rtol=1e-6
-    )
-    assert (quality.nearest_distances(others[::-1] + 0.0, others) == 0.0).all()
+    found = quality.nearest(x, others)
+    np.testing.assert_allclose(found.distances, cdist(x, others).min(1), rtol=1e-6)
+    np.testing.assert_array_equal(found.which, cdist(x, others).argmin(1))
+    copies = quality.nearest(others[::-1].reshape(21, 2, 3), others.reshape(21, 2, 3))
+    np.testing.assert_array_equal(copies.which, np.arange(21)[::-1])
+    assert (copies.distances == 0.0).all()
 
 
 def test_copies_are_found():

@@ -134,6 +134,25 @@ def test_image_grid_places_each_image():
     assert ax.images[0].get_array().shape == (5, 8, 3)
 
 
+def test_labels_stand_below_their_images():
+    images = np.arange(3.0)[:, None, None] / 4 * np.ones((3, 6, 4))  # [N 3, H 6, W 4]
+    figure = plotting.labelled_images(images, ["a", "b", "c"], 2, [False, True, False])
+    (ax,) = figure.axes
+    grid = np.asarray(ax.images[0].get_array())
+    assert grid.shape == (6 + 2 + 1 + 6 + 2, 4 + 1 + 4)
+    for text, value, colour in zip(
+        ax.texts,
+        (0.0, 0.25, 0.5),
+        (plotting.BLACK, plotting.VERMILION, plotting.BLACK),
+        strict=True,
+    ):
+        x, y = text.get_position()
+        assert grid[int(y), int(x)] == 1.0  # in the white room
+        assert grid[int(y) - 2, int(x)] == value  # of the image above
+        assert text.get_color() == colour
+    assert [text.get_text() for text in ax.texts] == ["a", "b", "c"]
+
+
 def test_a_saved_grid_has_square_pixels_and_no_frame(tmp_path):
     from PIL import Image
 
