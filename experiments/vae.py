@@ -129,21 +129,24 @@ _MNIST = Config(
 _FASHION_MNIST = dataclasses.replace(
     _MNIST, dataset="fashion_mnist", pixels="grey", likelihood="discretized_logistic"
 )
+# 320 photographs are soon known by heart: after twice as many steps unseen ones cost more nats than
+# with independent pixels. Rectifiers leave most latent variables unused here.
 _FACES = dataclasses.replace(
     _FASHION_MNIST,
     dataset="faces",
     num_latents=32,
+    activation="tanh",
     batch_size=64,
     learning_rate=1e-3,
     num_importance_samples=64,
 )
 
 
-def _longer(config: Config, steps: int, **changes: Any) -> common.Preset:
-    """A preset of one seed whose step size falls to 0 in the end."""
+def _longer(config: Config, steps: int, num_seeds: int = 1, **changes: Any) -> common.Preset:
+    """A preset whose step size falls to 0 in the end."""
     return common.Preset(
         dataclasses.replace(config, decay_steps=steps, **changes),
-        num_seeds=1,
+        num_seeds=num_seeds,
         steps=steps,
         log_every=steps // 100,
         eval_every=steps // 20,
@@ -154,10 +157,12 @@ def _longer(config: Config, steps: int, **changes: Any) -> common.Preset:
 _OF_DATASET = {
     ("mnist", "quick"): _longer(_MNIST, 9_000, learning_rate=3e-3, kl_warmup_steps=1_500),
     ("mnist", "full"): _longer(_MNIST, 120_000, hidden_sizes="300,300", kl_warmup_steps=10_000),
-    ("fashion_mnist", "quick"): _longer(_FASHION_MNIST, 9_000),
-    ("fashion_mnist", "full"): _longer(_FASHION_MNIST, 120_000, hidden_sizes="300,300"),
-    ("faces", "quick"): _longer(_FACES, 4_000),
-    ("faces", "full"): _longer(_FACES, 20_000),
+    ("fashion_mnist", "quick"): _longer(_FASHION_MNIST, 9_000, kl_warmup_steps=1_500),
+    ("fashion_mnist", "full"): _longer(
+        _FASHION_MNIST, 120_000, hidden_sizes="300,300", kl_warmup_steps=10_000
+    ),
+    ("faces", "quick"): _longer(_FACES, 4_000, num_seeds=4),
+    ("faces", "full"): _longer(_FACES, 4_000, num_seeds=32),
 }
 
 

@@ -186,8 +186,13 @@ def encode(net: Model, params: Params, x: jax.Array) -> Posterior:
 
 
 def decode(net: Model, params: Params, z: jax.Array) -> jax.Array:
-    """What p(x|z) is made of, [..., P], for latents z, [..., L]: logits or centres of pixels."""
-    return net.decoder.apply(params.decoder, z)
+    """What p(x|z) is made of, [..., P], for latents z, [..., L]: logits or centres of pixels.
+
+    Where the decoder gives 0 a pixel is mid-grey, whatever its law. From black, the images' mean
+    would first be learned as an offset of z, which then stays far from the prior.
+    """
+    decoded = net.decoder.apply(params.decoder, z)
+    return decoded if net.likelihood == "bernoulli" else decoded + 0.5
 
 
 def mean_image(net: Model, params: Params, z: jax.Array) -> jax.Array:
