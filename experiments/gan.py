@@ -158,8 +158,8 @@ _FACES = Config(
     dataset="faces",
     channels="16,32,64",
     ema_decay=0.999,
-    r1=0.1,
-    learning_rate=5e-4,
+    r1=0.01,
+    learning_rate=2e-3,
     vae_steps=6_000,
 )
 

@@ -189,7 +189,7 @@ def overlap(real: np.ndarray, generated: np.ndarray, radii: np.ndarray | None = 
     The neighbourhood of a point is the ball around it that reaches to its k-th neighbour within its
     own set. Precision and recall are those of Kynkaanniemi et al. (2019), arXiv:1904.06991,
     equations 1 and 2 with k = 3; they are meant for N = G. Density and coverage are those of Naeem
-    et al. (2020), arXiv:2002.09797, equations 5 and 6 with k = 5. Of two equal distributions the
+    et al. (2020), arXiv:2002.09797, section 3 with k = 5. Of two equal distributions the
     expected density is 1, and the coverage, for N = G,
     1 - (N - 1) ... (N - k) / ((2 N - 1) ... (2 N - k)), about 0.97.
 
