@@ -133,6 +133,14 @@ def test_likelihoods_of_all_images_sum_to_one(exact):
     np.testing.assert_allclose(integrate.trapezoid(density, np.asarray(z), axis=1).sum(), 1, 1e-4)
 
 
+@pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian", "discretized_logistic"])
+def test_a_decoder_that_says_nothing_draws_mid_grey(likelihood):
+    config = dataclasses.replace(CONFIG, likelihood=likelihood, pixels="grey")
+    net = vae.model(config, NUM_PIXELS)
+    params = jax.tree.map(jnp.zeros_like, vae.init_params(jax.random.key(0), net))
+    np.testing.assert_array_equal(vae.mean_image(net, params, jnp.ones((2, 3))), 0.5)
+
+
 def bounds(exact, num_samples, num_keys=2000):
     """Importance-weighted bounds with independent keys, [keys, N]."""
     net, params, x, _ = exact
