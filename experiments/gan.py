@@ -20,8 +20,12 @@ drawings are recognised; a classifier that has seen drawings alone is right on 8
 digits, one that has seen the real ones on 90.8 %. The policeman's accuracy falls from 0.85 to 0.49.
 quick, fashion_mnist: 4 seeds in about 10 minutes. Frechet distances: GAN 17 +- 4, VAE 29 +- 2, pPCA
 35, independent pixels 124, held-out pictures 0.7; 94 % of the drawings are recognised, and a
-classifier that has seen drawings alone is right on 70 %. faces and the full presets were not run to
-their end.
+classifier that has seen drawings alone is right on 70 %.
+quick, faces: 4 seeds in about 5 minutes. Frechet distances of 80 drawings: GAN 137 +- 22, VAE 106
++- 35, pPCA 83 +- 13, independent pixels 860, held-out photographs 57: 320 photographs in 1,500
+updates do not make a better forger than a linear model by this measure, though one sees faces. None
+of the drawings is nearer to a photograph than 95 % of unseen photographs are. The full presets were
+not run.
 
 Where we differ from DCGAN (Radford et al., 2015, arXiv:1511.06434): fewer and smaller layers;
 batch normalisation in the generator alone, by the statistics of each batch; a penalty on the

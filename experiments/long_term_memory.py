@@ -16,7 +16,8 @@ Problems: adding (Le, Jaitly & Hinton, 2015, arXiv:1504.00941, after experiment 
 Schmidhuber, 1997), temporal order (experiment 6a there) and copy (Arjovsky et al., 2016).
 Where we differ from the papers: Adam for SGD, 32 units in all nets, batches of 32, a fixed length
 for a lag, step sizes by cell (chosen at lag 40 on other seeds), and a looser rule of what is
-solved (`sequences.memory` has it). A run ends when all its seeds have solved their problem.
+solved (`sequences.memory` has it). A run ends when all its seeds have solved their problem, or
+those of a --cohort where there are more.
 """
 
 import dataclasses
@@ -55,6 +56,7 @@ class Config:
     batch_size: Annotated[int, "B, sequences of an update"] = 32
     learning_rate: Annotated[float, "step size of Adam; 0: the cell's own, 1e-2 or 3e-3"] = 0.0
     max_grad_norm: Annotated[float, "gradients are scaled down to this global norm"] = 1.0
+    cohort: Annotated[int, "seeds that train side by side, until the last of them is done"] = 16
 
     def __post_init__(self):
         for flag, known in (("problems", PROBLEMS), ("cells", CELLS)):
@@ -70,6 +72,8 @@ class Config:
                 raise ValueError(f"--{flag}={getattr(self, flag)} must increase")
         if self.claim_lag not in common.numbers_of(self, "lags"):
             raise ValueError(f"--claim_lag={self.claim_lag} must be one of --lags={self.lags}")
+        if self.cohort < 1:
+            raise ValueError(f"--cohort must be at least 1, not {self.cohort}")
         grid(self)  # refuses a lag that a problem cannot have
 
 
@@ -132,6 +136,7 @@ PRESETS = {
             lags="20,50,100,200,500",
             ablation_lags="20,50,100,200,500",
             claim_lag=100,
+            cohort=8,
         ),
         num_seeds=64,
         steps=6_000,
@@ -146,7 +151,8 @@ def run(config: Config, options: Options) -> Results:
     """Trains every net on every problem at every lag."""
     runs = grid(config)
     parts = common.run_parts(
-        options, {name: functools.partial(_run_one, part) for name, part in runs.items()}
+        options,
+        {name: functools.partial(_run_one, part, config.cohort) for name, part in runs.items()},
     )
     return results.make(
         "long_term_memory",
@@ -168,7 +174,27 @@ def run(config: Config, options: Options) -> Results:
     )
 
 
-def _run_one(config: memory.Config, options: Options) -> Results:
+def _run_one(config: memory.Config, cohort: int, options: Options) -> Results:
+    """All seeds, by cohorts: those who are done early need not wait for the slowest of all."""
+    if options.num_seeds <= cohort:
+        return _run_cohort(config, options)
+    works = {}
+    for first in range(0, options.num_seeds, cohort):
+        seeds = (options.seed + first, min(cohort, options.num_seeds - first))
+        works[f"seed-{seeds[0]}"] = functools.partial(_run_seeds, config, *seeds)
+    parts = common.run_parts(options, works)
+    metrics = {
+        name: np.concatenate([part.per_seed(name) for part in parts.found.values()])
+        for name in next(iter(parts.found.values())).metrics
+    }
+    return results.make("long_term_memory", SLIDES, options, parts, metrics)
+
+
+def _run_seeds(config: memory.Config, seed: int, num_seeds: int, options: Options) -> Results:
+    return _run_cohort(config, dataclasses.replace(options, seed=seed, num_seeds=num_seeds))
+
+
+def _run_cohort(config: memory.Config, options: Options) -> Results:
     trained = trainer.train(
         memory.make(config), options, until=lambda evaluation: bool(evaluation["solved"].all())
     )

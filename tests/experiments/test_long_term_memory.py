@@ -28,6 +28,26 @@ def test_smoke_preset(tmp_path):
     assert parts.found["adding-rnn-4"].metrics["error"].mean == 7.0
 
 
+def test_cohorts_are_the_seeds_of_one_run(tmp_path):
+    """Each ends when its own seeds are done, and is read, not run again, once it is finished."""
+    flag_values = {"preset": "smoke", "cells": "lstm", "num_seeds": 5, "steps": 100}
+
+    def run(name, **more):
+        given = flag_values | {"workdir": str(tmp_path / name)} | more
+        return common.execute(long_term_memory, *flags.resolve(long_term_memory, given))
+
+    whole, parted = run("whole"), run("parted", cohort=2)
+    for metric in ("solved", "error", "updates_to_solve"):
+        np.testing.assert_allclose(
+            parted.per_seed(f"adding-lstm-4/{metric}"),
+            whole.per_seed(f"adding-lstm-4/{metric}"),
+            rtol=1e-4,
+        )
+    folder = tmp_path / "parted" / "parts" / "adding-lstm-4" / "parts"
+    assert sorted(path.name for path in folder.iterdir()) == ["seed-0", "seed-2", "seed-4"]
+    assert Results.read(folder / "seed-4").num_seeds == 1
+
+
 def results_of(solved, updates):
     metrics = {}
     for cell in solved:
@@ -83,6 +103,7 @@ def test_grid_has_every_net_at_every_lag_and_ablations_at_theirs():
         ({"claim_lag": 50}, "--claim_lag=50 must be one of"),
         ({"problems": "temporal_order", "lags": "5,40"}, "--lag of temporal_order"),
         ({"num_hidden": 0}, "--num_hidden"),
+        ({"cohort": 0}, "--cohort"),
     ],
 )
 def test_bad_configurations_name_the_flag(wrong, words):
