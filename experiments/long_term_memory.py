@@ -11,6 +11,9 @@ takes 560 updates, one without its input gate 3.3 times as many, without its for
 (two seeds do not solve it; too few seeds for a verdict on the 1.5 that are claimed) and without its
 output gate 1.2: that claim fails, since a sum that is asked for once needs nothing kept quiet.
 full: all problems, lags to 500 and 64 seeds take hours; --problems, --cells and --lags choose.
+Seeds that solve the adding problem at lag 20, 50, 100 and 200: tanh RNN 64, 9, 0, 0; IRNN 64, 55,
+8, 1; GRU all; LSTM 64, 64, 63 (in 1,400 updates, where it was stopped), 64. Lag 200 took 32 minutes
+without LSTMs that lack a gate; there a GRU takes 553 updates and an LSTM 1,864 (medians).
 
 Problems: adding (Le, Jaitly & Hinton, 2015, arXiv:1504.00941, after experiment 4 of Hochreiter &
 Schmidhuber, 1997), temporal order (experiment 6a there) and copy (Arjovsky et al., 2016).
@@ -407,6 +410,8 @@ def _mark_lags(ax: Any, lags_of: dict[str, list[int]]) -> None:
     ax.set_xscale("log")
     ax.set_xticks(lags, [str(lag) for lag in lags])
     ax.minorticks_off()
+    if len(lags) == 1:  # else the axis would end with what is drawn beside the lag
+        ax.set_xlim(lags[0] / 2, 2 * lags[0])
 
 
 def _draw_updates(ax: Any, found: Results, problem: str) -> None:
