@@ -10,12 +10,13 @@ form, and an auto-encoder without the KL term must fail to draw.
 quick: 8 seeds, 26 seconds on 2 cores: -ELBO 18.5 +- 0.1 nats (bound of 5,000 draws 17.5) against
 24.8; linear VAE 0.009 nats above pPCA; without KL 226. Other data sets have presets of their own:
 --dataset=mnist, binarised anew at each step as Burda et al. (2016) do, 50 latents, 5,000 draws on
-the 10,000 test images: quick, 19 passes over the data, 92.4 nats (one seed); full, 256 passes, 86.9
-(one seed); published are 86.8 after 3,280 passes. quick takes 2 minutes to train and 7 for the
-bound, full 50 and 20 on busy cores. --dataset=faces, quick: 4 seeds in 50 seconds, -ELBO 4,541 +-
-10 nats (6.34 bits a pixel), independent pixels 5,283. The first seed's drawings are in
-figures/drawn_seed_SEED.png, and in figures/drawn_seed_SEED_nearest.png each stands beside the
-training image that it may be copied from, with their distance.
+the 10,000 test images: quick, 19 passes over the data, 92.6 +- 0.7 nats (--num_seeds=3, 13
+minutes); full, 256 passes, 86.9 (one seed); published are 86.8 after 3,280 passes. One seed of
+quick takes 2 minutes to train and 7 for the bound, of full 50 and 20 on busy cores.
+--dataset=faces, quick: 4 seeds in 50 seconds, -ELBO 4,541 +- 10 nats (6.34 bits a pixel),
+independent pixels 5,283. The first seed's drawings are in figures/drawn_seed_SEED.png, and in
+figures/drawn_seed_SEED_nearest.png each stands beside the training image that it may be copied
+from, with their distance.
 
 Where we differ from the paper: Adam for Adagrad, no weight decay, minibatches drawn with
 replacement, and pixels cut at half ink (--pixels=binary). The paper's grey values as probabilities
