@@ -268,7 +268,6 @@ def _save_drawings(
 ) -> None:
     """Pictures of the drawings, [S', N, H, W], of each of the first seeds."""
     folder = pathlib.Path(options.workdir) / "figures"
-    folder.mkdir(parents=True, exist_ok=True)
     distances = judge.reference.heldout_distances
     for seed, pictures in zip(trainer.seeds_of(options), drawn, strict=False):
         judging.save_drawings(pictures, loaded.train, distances, folder / f"{prefix}_seed_{seed}")

@@ -181,10 +181,11 @@ def _run_one(config: memory.Config, cohort: int, options: Options) -> Results:
     """All seeds, by cohorts: those who are done early need not wait for the slowest of all."""
     if options.num_seeds <= cohort:
         return _run_cohort(config, options)
-    works = {}
-    for first in range(0, options.num_seeds, cohort):
-        seeds = (options.seed + first, min(cohort, options.num_seeds - first))
-        works[f"seed-{seeds[0]}"] = functools.partial(_run_seeds, config, *seeds)
+    end = options.seed + options.num_seeds
+    works = {
+        f"seed-{seed}": functools.partial(_run_seeds, config, seed, min(cohort, end - seed))
+        for seed in range(options.seed, end, cohort)
+    }
     parts = common.run_parts(options, works)
     metrics = {
         name: np.concatenate([part.per_seed(name) for part in parts.found.values()])

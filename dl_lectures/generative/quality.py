@@ -302,7 +302,7 @@ def copy_limit(heldout_distances: np.ndarray) -> float:
 def nearest(x: np.ndarray, others: np.ndarray) -> Nearest:
     """The nearest of the others, [M, ...], to each x, [N, ...], by Euclidean distance.
 
-    Which one it is is found in float32, how far it is in float64, so that a copy is at 0.
+    It is looked for in float32, its distance taken in float64, so that a copy is at 0.
     """
     x, others = _rows(x), _rows(others)
     which, distances = np.empty(len(x), int), np.empty(len(x))

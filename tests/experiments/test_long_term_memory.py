@@ -29,7 +29,7 @@ def test_smoke_preset(tmp_path):
 
 
 def test_cohorts_are_the_seeds_of_one_run(tmp_path):
-    """Each ends when its own seeds are done, and is read, not run again, once it is finished."""
+    """What a seed finds does not depend on how many train beside it."""
     flag_values = {"preset": "smoke", "cells": "lstm", "num_seeds": 5, "steps": 100}
 
     def run(name, **more):
