@@ -88,8 +88,13 @@ def apply(params: Params, xs: jax.Array, carry: Carry | None = None) -> tuple[Ca
     """Maps inputs [T, ..., D] to the last carry and the hidden states [T, ..., H]."""
     if carry is None:
         carry = initial_carry(params, xs.shape[1:-1])
-    # The bias is added inside the recurrence, where it costs no pass over memory.
-    return _unroll(params.w_h, params.b, recurrence.product(xs, params.w_x), carry)
+    if xs.shape[-1] > _FEW_INPUTS:
+        # The bias is added inside the recurrence, where it costs no pass over memory.
+        given = _Given(zs=recurrence.product(xs, params.w_x), b=params.b)
+        return _unroll(params.w_h, given, carry)
+    one = jnp.ones((*xs.shape[:-1], 1))
+    weights = jnp.concatenate([params.w_h, params.w_x, params.b[None]])
+    return _unroll(weights, _Given(xs=jnp.concatenate([xs, one], axis=-1)), carry)
 
 
 def apply_projected(
@@ -98,23 +103,22 @@ def apply_projected(
     """As `apply`, of what `project` has made of the inputs, [T, ..., 4H]."""
     if carry is None:
         carry = initial_carry(params, projected_xs.shape[1:-1])
-    return _unroll(params.w_h, jnp.zeros_like(params.b), projected_xs, carry)
+    return _unroll(params.w_h, _Given(zs=projected_xs), carry)
 
 
-class _Trace(NamedTuple):
-    """What the backward recurrence needs of the forward one."""
+# The recurrence and its gradient ----------------------------------------------------------------
 
-    w_h: jax.Array  # [H, 4H]
-    carry: Carry  # the initial carry
-    ys: jax.Array  # [T, ..., 4H] tanh of the scaled gates, see `_activate`
-    cs: jax.Array  # [T, ..., H]
-    hs: jax.Array  # [T, ..., H]
+# So few inputs are read together with the hidden state: their share of the gates has 4H numbers a
+# step, and to write them down and read them again takes longer.
+_FEW_INPUTS = 16
 
 
-@jax.custom_vjp
-def _unroll(w_h: jax.Array, b: jax.Array, zs: jax.Array, carry: Carry) -> tuple[Carry, jax.Array]:
-    """The recurrence over the input's share of the gates without its bias, zs [T, ..., 4H]."""
-    return _unroll_fwd(w_h, b, zs, carry)[0]
+class _Given(NamedTuple):
+    """What each step is given besides the carry; what is None is not there."""
+
+    zs: jax.Array | None = None  # [T, ..., 4H] added to the gates
+    b: jax.Array | None = None  # [4H] added to the zs
+    xs: jax.Array | None = None  # [T, ..., X] read with the hidden state
 
 
 def _gate_scale(num_hidden: int) -> jax.Array:
@@ -128,29 +132,56 @@ def _activate(ys: jax.Array) -> tuple[jax.Array, ...]:
     return 0.5 * (1 + y_i), 0.5 * (1 + y_f), y_g, 0.5 * (1 + y_o)
 
 
-def _unroll_fwd(
-    w_h: jax.Array, b: jax.Array, zs: jax.Array, carry: Carry
-) -> tuple[tuple[Carry, jax.Array], _Trace]:
-    scale = _gate_scale(w_h.shape[0])
-    w_scaled = jax.lax.optimization_barrier(w_h * scale[None])
+class _Trace(NamedTuple):
+    """What the backward recurrence needs of the forward one."""
 
-    def step(carry: Carry, z: jax.Array) -> tuple[Carry, tuple[jax.Array, ...]]:
-        z_scaled = recurrence.add_bias(z, b) * jnp.expand_dims(scale, range(z.ndim - 1))
+    w: jax.Array  # [H + X, 4H]
+    given: _Given
+    c_0: jax.Array  # [..., H] the initial memory
+    ys: jax.Array  # [T, ..., 4H] tanh of the scaled gates, see `_activate`
+    cs: jax.Array  # [T, ..., H]
+    us: jax.Array  # [T, ..., H + X] what the weights saw: h_{t-1} and x_t
+
+
+@jax.custom_vjp
+def _unroll(w: jax.Array, given: _Given, carry: Carry) -> tuple[Carry, jax.Array]:
+    """The recurrence; the rows of w [H + X, 4H] are for the hidden state and for `given.xs`."""
+    return _unroll_fwd(w, given, carry)[0]
+
+
+def _unroll_fwd(
+    w: jax.Array, given: _Given, carry: Carry
+) -> tuple[tuple[Carry, jax.Array], _Trace]:
+    num_hidden = carry.h.shape[-1]
+    scale = _gate_scale(num_hidden)
+    w_scaled = jax.lax.optimization_barrier(w * scale[None])
+
+    def step(
+        carry: Carry, inputs: tuple[jax.Array | None, jax.Array | None]
+    ) -> tuple[Carry, tuple[jax.Array, ...]]:
+        z, x = inputs
+        u = carry.h if x is None else jnp.concatenate([carry.h, x], axis=-1)
+        z_scaled = u @ w_scaled
+        if z is not None:
+            z = z if given.b is None else recurrence.add_bias(z, given.b)
+            z_scaled += z * jnp.expand_dims(scale, range(z.ndim - 1))
         # The barriers keep XLA from computing y, c and h again wherever they are read.
-        y = jax.lax.optimization_barrier(jnp.tanh(z_scaled + carry.h @ w_scaled))
+        y = jax.lax.optimization_barrier(jnp.tanh(z_scaled))
         i, f, g, o = _activate(y)
         c = jax.lax.optimization_barrier(f * carry.c + i * g)
         h = jax.lax.optimization_barrier(o * jnp.tanh(c))
-        return Carry(h, c), (y, c, h)
+        return Carry(h, c), (y, c, u)
 
-    last, (ys, cs, hs) = jax.lax.scan(step, carry, zs)
-    return (last, hs), _Trace(w_h, carry, ys, cs, hs)
+    last, (ys, cs, us) = jax.lax.scan(step, carry, (given.zs, given.xs))
+    hs = jnp.concatenate([us[1:, ..., :num_hidden], last.h[None]])
+    return (last, hs), _Trace(w, given, carry.c, ys, cs, us)
 
 
 def _unroll_bwd(
     trace: _Trace, cotangents: tuple[Carry, jax.Array]
-) -> tuple[jax.Array, jax.Array, jax.Array, Carry]:
+) -> tuple[jax.Array, _Given, Carry]:
     d_last, d_hs = cotangents
+    num_hidden = d_hs.shape[-1]
     i, f, g, o = _activate(trace.ys)
     tanh_cs = jax.lax.optimization_barrier(jnp.tanh(trace.cs))
     # What dh_t and dc_t are multiplied by, at all steps at once.
@@ -158,11 +189,12 @@ def _unroll_bwd(
         o * (1 - tanh_cs**2),  # dc_t / dh_t
         f,  # dc_{t-1} / dc_t
         g * i * (1 - i),  # dz_i / dc_t
-        recurrence.previous(trace.cs, trace.carry.c) * f * (1 - f),  # dz_f / dc_t
+        recurrence.previous(trace.cs, trace.c_0) * f * (1 - f),  # dz_f / dc_t
         i * (1 - g**2),  # dz_g / dc_t
         tanh_cs * o * (1 - o),  # dz_o / dh_t
     )
-    factors, w_h_transposed = jax.lax.optimization_barrier((factors, trace.w_h.T))
+    w_h_transposed = trace.w[:num_hidden].T
+    factors, w_h_transposed = jax.lax.optimization_barrier((factors, w_h_transposed))
 
     def step(d_carry: Carry, inputs: tuple[jax.Array, ...]) -> tuple[Carry, jax.Array]:
         d_h_out, (c_of_h, c_of_c, i_of_c, f_of_c, g_of_c, o_of_h) = inputs
@@ -172,9 +204,13 @@ def _unroll_bwd(
         return Carry(d_z @ w_h_transposed, d_c * c_of_c), d_z
 
     d_carry, d_zs = jax.lax.scan(step, d_last, (d_hs, factors), reverse=True)
-    d_w_h = recurrence.outer_sum(recurrence.previous(trace.hs, trace.carry.h), d_zs)
-    d_b = d_zs.sum(tuple(range(d_zs.ndim - 1)))
-    return d_w_h, d_b, d_zs, d_carry
+    given = trace.given
+    d_given = _Given(
+        zs=None if given.zs is None else d_zs,
+        b=None if given.b is None else d_zs.sum(tuple(range(d_zs.ndim - 1))),
+        xs=None if given.xs is None else jnp.tensordot(d_zs, trace.w[num_hidden:].T, 1),
+    )
+    return recurrence.outer_sum(trace.us, d_zs), d_given, d_carry
 
 
 _unroll.defvjp(_unroll_fwd, _unroll_bwd)

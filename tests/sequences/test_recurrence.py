@@ -34,12 +34,13 @@ def random_like(seed, tree, scale=0.5):
     return jax.tree.map(lambda x: np.float32(scale * rng.normal(size=x.shape)), tree)
 
 
-def problem(module, batch_shape=(B,), seed=0):
+def problem(module, batch_shape=(B,), num_inputs=D, seed=0):
     """Parameters, inputs and an initial carry, all random."""
 
     def shapes():
-        params = module.init(jax.random.key(0), D, H)
-        return params, jnp.zeros((T, *batch_shape, D)), module.initial_carry(params, batch_shape)
+        params = module.init(jax.random.key(0), num_inputs, H)
+        xs = jnp.zeros((T, *batch_shape, num_inputs))
+        return params, xs, module.initial_carry(params, batch_shape)
 
     return random_like(seed, jax.eval_shape(shapes))
 
@@ -67,16 +68,18 @@ def test_definition_is_a_loop_over_time(module):
     chex.assert_trees_all_close(result, expected, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("batch_shape", [(), (2, 3)], ids=str)
-def test_apply_is_its_definition(module, batch_shape):
-    """In values and in the gradients by parameters, inputs and initial carry."""
+@pytest.mark.parametrize(
+    ("batch_shape", "num_inputs"), [((), D), ((2, 3), D), ((2, 3), 20)], ids=str
+)
+def test_apply_is_its_definition(module, batch_shape, num_inputs):
+    """In values and in the gradients by parameters, inputs, few or many, and initial carry."""
 
     def outputs_and_grads(function):
         def loss(arguments):
             outputs = function(*arguments)
             return weighted_sum(outputs), outputs  # of the last carry, too
 
-        return jax.jit(jax.grad(loss, has_aux=True))(problem(module, batch_shape))
+        return jax.jit(jax.grad(loss, has_aux=True))(problem(module, batch_shape, num_inputs))
 
     chex.assert_trees_all_close(
         outputs_and_grads(module.apply),
