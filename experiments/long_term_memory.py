@@ -59,7 +59,7 @@ class Config:
     batch_size: Annotated[int, "B, sequences of an update"] = 32
     learning_rate: Annotated[float, "step size of Adam; 0: the cell's own, 1e-2 or 3e-3"] = 0.0
     max_grad_norm: Annotated[float, "gradients are scaled down to this global norm"] = 1.0
-    cohort: Annotated[int, "seeds that train side by side, until the last of them is done"] = 16
+    cohort: Annotated[int, "seeds that train side by side, until the last of them is done"] = 8
 
     def __post_init__(self):
         for flag, known in (("problems", PROBLEMS), ("cells", CELLS)):
@@ -139,7 +139,6 @@ PRESETS = {
             lags="20,50,100,200,500",
             ablation_lags="20,50,100,200,500",
             claim_lag=100,
-            cohort=8,
         ),
         num_seeds=64,
         steps=6_000,
