@@ -103,7 +103,7 @@ def apply_projected(
     """As `apply`, of what `project` has made of the inputs, [T, ..., 4H]."""
     if carry is None:
         carry = initial_carry(params, projected_xs.shape[1:-1])
-    return _unroll(params.w_h, _Given(zs=projected_xs), carry)
+    return _unroll(params.w_h, _Given(zs=projected_xs, b=jnp.zeros_like(params.b)), carry)
 
 
 # The recurrence and its gradient ----------------------------------------------------------------
@@ -114,11 +114,11 @@ _FEW_INPUTS = 16
 
 
 class _Given(NamedTuple):
-    """What each step is given besides the carry; what is None is not there."""
+    """What each step is given besides the carry: xs, or their share of the gates and a bias."""
 
-    zs: jax.Array | None = None  # [T, ..., 4H] added to the gates
-    b: jax.Array | None = None  # [4H] added to the zs
     xs: jax.Array | None = None  # [T, ..., X] read with the hidden state
+    zs: jax.Array | None = None  # [T, ..., 4H]
+    b: jax.Array | None = None  # [4H]
 
 
 def _gate_scale(num_hidden: int) -> jax.Array:
@@ -136,7 +136,6 @@ class _Trace(NamedTuple):
     """What the backward recurrence needs of the forward one."""
 
     w: jax.Array  # [H + X, 4H]
-    given: _Given
     c_0: jax.Array  # [..., H] the initial memory
     ys: jax.Array  # [T, ..., 4H] tanh of the scaled gates, see `_activate`
     cs: jax.Array  # [T, ..., H]
@@ -145,7 +144,7 @@ class _Trace(NamedTuple):
 
 @jax.custom_vjp
 def _unroll(w: jax.Array, given: _Given, carry: Carry) -> tuple[Carry, jax.Array]:
-    """The recurrence; the rows of w [H + X, 4H] are for the hidden state and for `given.xs`."""
+    """The recurrence; the rows of w [H + X, 4H] are for the hidden state and, if given, the xs."""
     return _unroll_fwd(w, given, carry)[0]
 
 
@@ -159,12 +158,12 @@ def _unroll_fwd(
     def step(
         carry: Carry, inputs: tuple[jax.Array | None, jax.Array | None]
     ) -> tuple[Carry, tuple[jax.Array, ...]]:
-        z, x = inputs
+        x, z = inputs
         u = carry.h if x is None else jnp.concatenate([carry.h, x], axis=-1)
         z_scaled = u @ w_scaled
         if z is not None:
-            z = z if given.b is None else recurrence.add_bias(z, given.b)
-            z_scaled += z * jnp.expand_dims(scale, range(z.ndim - 1))
+            z_given = recurrence.add_bias(z, given.b)
+            z_scaled += z_given * jnp.expand_dims(scale, range(z.ndim - 1))
         # The barriers keep XLA from computing y, c and h again wherever they are read.
         y = jax.lax.optimization_barrier(jnp.tanh(z_scaled))
         i, f, g, o = _activate(y)
@@ -172,9 +171,9 @@ def _unroll_fwd(
         h = jax.lax.optimization_barrier(o * jnp.tanh(c))
         return Carry(h, c), (y, c, u)
 
-    last, (ys, cs, us) = jax.lax.scan(step, carry, (given.zs, given.xs))
+    last, (ys, cs, us) = jax.lax.scan(step, carry, (given.xs, given.zs))
     hs = jnp.concatenate([us[1:, ..., :num_hidden], last.h[None]])
-    return (last, hs), _Trace(w, given, carry.c, ys, cs, us)
+    return (last, hs), _Trace(w, carry.c, ys, cs, us)
 
 
 def _unroll_bwd(
@@ -204,12 +203,10 @@ def _unroll_bwd(
         return Carry(d_z @ w_h_transposed, d_c * c_of_c), d_z
 
     d_carry, d_zs = jax.lax.scan(step, d_last, (d_hs, factors), reverse=True)
-    given = trace.given
-    d_given = _Given(
-        zs=None if given.zs is None else d_zs,
-        b=None if given.b is None else d_zs.sum(tuple(range(d_zs.ndim - 1))),
-        xs=None if given.xs is None else jnp.tensordot(d_zs, trace.w[num_hidden:].T, 1),
-    )
+    if trace.w.shape[0] > num_hidden:
+        d_given = _Given(xs=jnp.tensordot(d_zs, trace.w[num_hidden:].T, 1))
+    else:
+        d_given = _Given(zs=d_zs, b=d_zs.sum(tuple(range(d_zs.ndim - 1))))
     return recurrence.outer_sum(trace.us, d_zs), d_given, d_carry
 
 
