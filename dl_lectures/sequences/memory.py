@@ -5,10 +5,14 @@ solved its problem when its error, averaged over about the last 2,000 sequences,
 it was learned from, is below `SOLVED_ERROR` (Hochreiter & Schmidhuber, 1997, let none of the last
 2,000 sums be wrong by 0.04).
 
+A net of ReLUs may explode. That is a way not to solve the problem, and no reason to end the run of
+other seeds: what is not finite counts as the largest float32, and nothing is learned from it.
+
 T: time steps, B: sequences of a batch, D: inputs, H: hidden units, K: answers, O: outputs.
 """
 
 import dataclasses
+import functools
 from typing import Annotated, Any, NamedTuple
 
 import jax
@@ -107,6 +111,11 @@ def loss_and_error(
     return loss, is_wrong[-10:].mean(dtype=jnp.float32)
 
 
+def _bounded(loss: jax.Array) -> jax.Array:
+    largest = jnp.finfo(loss.dtype).max
+    return jnp.nan_to_num(loss, nan=largest, posinf=largest)
+
+
 def make(config: Config) -> Learner:
     """The problem as something to be learned. No data: every batch is drawn from the step's key.
 
@@ -140,28 +149,35 @@ def make(config: Config) -> Learner:
         batch = problem.draw(key, config.lag, config.batch_size)
         batch = jax.tree.map(_over_batch, batch)
         (loss, error), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params, batch)
+        grad_norm = optax.tree.norm(grads)
+        is_finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
+        loss, error = _bounded(loss), _bounded(error)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        learned = (optax.apply_updates(state.params, updates), opt_state)
+        params, opt_state = jax.tree.map(
+            functools.partial(jnp.where, is_finite), learned, (state.params, state.opt_state)
+        )
         t = state.t + 1
         share = jnp.maximum(config.batch_size / _JUDGED_SEQUENCES, 1 / t)
         average = state.error + share * (error - state.error)
         # Ten batches at the least: one that is good by luck is no solution.
         is_solved = (average < SOLVED_ERROR[config.problem]) & (t >= 10)
         state = State(
-            params=optax.apply_updates(state.params, updates),
+            params=params,
             opt_state=opt_state,
             error=average,
             solved_at=jnp.where((state.solved_at == 0) & is_solved, t, state.solved_at),
             key=state.key,
             t=t,
         )
-        return state, {"loss": loss, "error": error, "grad_norm": optax.tree.norm(grads)}
+        return state, {"loss": loss, "error": error, "grad_norm": grad_norm}
 
     def evaluate(key: Key, state: State, data: Data) -> Metrics:
         del data
         loss, error = loss_fn(state.params, problem.draw(key, config.lag, _EVAL_SEQUENCES))
         return {
-            "loss": loss,
-            "error": error,
+            "loss": _bounded(loss),
+            "error": _bounded(error),
             "solved": (state.solved_at > 0).astype(jnp.float32),
             "solved_at": state.solved_at.astype(jnp.float32),
         }

@@ -77,6 +77,34 @@ def test_solved_is_the_first_update_with_a_low_average_error():
     assert (found["solved"], found["solved_at"]) == (1.0, solved_at)
 
 
+@pytest.mark.parametrize("times", [1e2, 1e30])
+def test_a_seed_that_explodes_learns_nothing_and_ends_no_run(times):
+    """By a gradient that is not finite, or, at 1e30, by a loss that is not."""
+    learner = memory.make(small(cell="irnn"))
+
+    def states(times):
+        state = learner.init(jax.random.key(0))
+        layer = state.params.layer
+        layer = layer._replace(w_x=times * layer.w_x, w_h=times * layer.w_h)
+        return state._replace(params=state.params._replace(layer=layer))
+
+    step = jax.jit(jax.vmap(learner.step, (0, None)))
+    before = jax.vmap(states)(jnp.array([1.0, times]))
+    after, metrics = step(before, ())
+    assert np.isfinite(metrics["loss"]).all() and np.isfinite(after.error).all()
+    assert not np.isfinite(metrics["grad_norm"][1])
+    assert (metrics["loss"][1] == np.finfo(np.float32).max) == (times == 1e30)
+    for name in ("params", "opt_state"):
+        of_both = (getattr(before, name), getattr(after, name))
+        jax.tree.map(np.testing.assert_array_equal, *jax.tree.map(lambda x: x[1], of_both))
+    assert not np.array_equal(before.params.w_out[0], after.params.w_out[0])
+    after = after._replace(error=jnp.zeros(2), t=jnp.full(2, 10))
+    after, _ = step(after, ())
+    assert after.solved_at[1] == 0 and np.isfinite(after.error).all()
+    found = learner.evaluate(jax.random.key(1), jax.tree.map(lambda x: x[1], after), ())
+    assert np.isfinite(found["loss"]) and np.isfinite(found["error"])
+
+
 def test_seeds_draw_their_own_sequences_and_weights():
     learner = memory.make(small())
     states = [learner.init(jax.random.key(seed)) for seed in (0, 1)]
