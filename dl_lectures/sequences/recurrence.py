@@ -13,7 +13,7 @@ Every cell's module (`rnn`, `irnn`, `gru`, `lstm`, `min_gru`, `min_lstm`) offers
 with gradients written out by hand (reverse mode only; `scan` has forward mode, too):
 
 - the input's share of the gates at all time steps is one product before the recurrence (an LSTM
-  reads up to 16 inputs together with its hidden state, which takes less time);
+  reads few inputs together with its hidden state, which takes less time);
 - the derivatives of all gates are taken at all steps at once before the backward recurrence, which
   then carries only what backpropagation through time must carry, with one product a step;
 - the gradient of the recurrent weights is one product over all steps after it.
