@@ -341,7 +341,9 @@ def _lags_of_cells(found: Results, problem: str) -> dict[str, list[int]]:
     for part in found.extra["runs"].values():
         if part["problem"] == problem:
             lags.setdefault(part["cell"], []).append(part["lag"])
-    return {k: v for k, v in lags.items() if len(v) > 1 or k not in ABLATIONS}
+    # An ablation at one lag, beside nets at several, is left to the figure of updates.
+    enough = min(2, max(map(len, lags.values())))
+    return {k: v for k, v in lags.items() if len(v) >= enough or k not in ABLATIONS}
 
 
 def _draw_shares(ax: Any, found: Results, problem: str) -> None:

@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 
+from dl_lectures.reporting import plotting
 from dl_lectures.reporting.intervals import summarise
 from dl_lectures.reporting.results import Results, read_curves
 from experiments import common, flags, long_term_memory
@@ -48,13 +49,17 @@ def test_cohorts_are_the_seeds_of_one_run(tmp_path):
     assert Results.read(folder / "seed-4").num_seeds == 1
 
 
-def results_of(solved, updates):
-    metrics = {}
+def results_of(solved, updates, lags_of=None):
+    metrics, runs = {}, {}
     for cell in solved:
-        metrics[f"adding-{cell}-40/solved"] = summarise(solved[cell])
-        metrics[f"adding-{cell}-40/updates_to_solve"] = summarise(updates[cell])
-    runs = {f"adding-{cell}-40": {"problem": "adding", "cell": cell, "lag": 40} for cell in solved}
+        for lag in lags_of[cell] if lags_of else [40]:
+            name = f"adding-{cell}-{lag}"
+            metrics[f"{name}/solved"] = summarise(solved[cell])
+            metrics[f"{name}/updates_to_solve"] = summarise(updates[cell])
+            metrics[f"{name}/error"] = summarise(16 * [0.01])
+            runs[name] = {"problem": "adding", "cell": cell, "lag": lag}
     extra = {"problems": ["adding"], "claim_lag": 40, "runs": runs}
+    extra["chance_error"] = {"adding": 1 / 6}
     return Results("long_term_memory", (13,), "quick", 0, 16, 3_000, {}, metrics, extra=extra)
 
 
@@ -78,6 +83,23 @@ def test_claims_follow_the_seeds():
         {"lstm": 16 * [500], "rnn": 16 * [3_000], "lstm_no_forget_gate": 16 * [510]},
     )
     assert long_term_memory.claims(useless)[2].verdict == "fails"
+
+
+@pytest.mark.parametrize(
+    ("lags", "drawn"),
+    [
+        ({"lstm": [40]}, ["lstm"]),
+        ({"lstm_no_input_gate": [40]}, ["lstm_no_input_gate"]),
+        ({"lstm": [40], "lstm_no_input_gate": [40]}, ["lstm", "lstm_no_input_gate"]),
+        ({"lstm": [20, 40], "lstm_no_input_gate": [40]}, ["lstm"]),
+        ({"lstm": [20, 40], "lstm_no_input_gate": [20, 40]}, ["lstm", "lstm_no_input_gate"]),
+    ],
+)
+def test_figure_draws_a_line_for_every_net_and_for_ablations_that_have_one(lags, drawn):
+    solved, updates = ({cell: 16 * [value] for cell in lags} for value in (1.0, 500))
+    figure = long_term_memory.figure(results_of(solved, updates, lags))
+    labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert labels == [plotting.text(*common.CELL_LABELS[cell]) for cell in drawn]
 
 
 def test_grid_has_every_net_at_every_lag_and_ablations_at_theirs():
