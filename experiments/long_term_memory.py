@@ -333,6 +333,7 @@ _COLOURS = {
     "min_lstm": plotting.ORANGE,
 }  # the ablations are black
 _DASHES = dict(zip(ABLATIONS, ("--", ":", "-."), strict=True))
+_MARKERS = dict(zip(ABLATIONS, ("s", "^", "D"), strict=True))
 
 
 def _lags_of_cells(found: Results, problem: str) -> dict[str, list[int]]:
@@ -359,7 +360,7 @@ def _draw_shares(ax: Any, found: Results, problem: str) -> None:
             shifted,
             100 * shares,
             100 * np.abs(bounds.T - shares),
-            marker="o",
+            marker=_MARKERS.get(cell, "o"),
             capsize=4,
             label=plotting.text(*common.CELL_LABELS[cell]),
             linestyle=_DASHES.get(cell, "-"),
@@ -387,7 +388,7 @@ def _draw_errors(ax: Any, found: Results, problem: str) -> None:
         ax.plot(
             lags,
             np.maximum(middle, 1e-4),
-            marker="o",
+            marker=_MARKERS.get(cell, "o"),
             linestyle=_DASHES.get(cell, "-"),
             color=_COLOURS.get(cell, plotting.BLACK),
         )
