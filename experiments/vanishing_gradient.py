@@ -21,8 +21,12 @@ before it remembers: its forget gates start at sigmoid(1) = 0.73. Time grows lik
 T^1.0 whole, T^0.4 with rematerialisation, and not at all truncated.
 
 Where we differ from the paper: the state is all that a step hands on (h and c of an LSTM), the nets
-are also measured after training, and Adam with clipped gradients trains them. full: 128 seeds,
-1,024 steps back, 3,000 updates (by the rate of quick, half an hour).
+are also measured after training, and Adam with clipped gradients trains them.
+
+full: 128 seeds, 1,024 steps back and 3,000 updates in 40 minutes on one core; every verdict is that
+of quick. After training the LSTM loses 0.15 decades per 100 steps, the GRU 0.7, and 52 % of the
+IRNNs keep the gradient (+- 9 %). ReLU, too, then keeps it for 700 steps in the median and loses
+it on the way to 1,024.
 """
 
 import dataclasses
