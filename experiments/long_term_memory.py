@@ -312,6 +312,9 @@ def figure(found: Results) -> Any:
         _draw_shares(axes[f"shares {problem}"], found, problem)
         _draw_errors(axes[f"errors {problem}"], found, problem)
         _draw_updates(axes[f"updates {problem}"], found, problem)
+    # Above the axes, since up to seven lines leave no place among them.
+    handles, labels = axes[f"shares {problems[0]}"].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=4, fontsize=14)
     plotting.caption(
         figure,
         plotting.text(
@@ -376,7 +379,6 @@ def _draw_shares(ax: Any, found: Results, problem: str) -> None:
             f"{_PROBLEM_WORDS[problem][1]}課題,{found.num_seeds}シード",
         )
     )
-    ax.legend(fontsize=14, handlelength=1.2, labelspacing=0.2)
 
 
 def _draw_errors(ax: Any, found: Results, problem: str) -> None:

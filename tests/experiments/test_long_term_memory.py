@@ -98,7 +98,7 @@ def test_claims_follow_the_seeds():
 def test_figure_draws_a_line_for_every_net_and_for_ablations_that_have_one(lags, drawn):
     solved, updates = ({cell: 16 * [value] for cell in lags} for value in (1.0, 500))
     figure = long_term_memory.figure(results_of(solved, updates, lags))
-    labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
     assert labels == [plotting.text(*common.CELL_LABELS[cell]) for cell in drawn]
 
 
