@@ -11,8 +11,8 @@ quick: 8 seeds in 3 minutes on 2 cores. Of the cells that read text a tenth have
 ten forget within 3.3 steps and one holds the sum: its half-life is 30 +- 16 steps, too uncertain to
 be called longer than 40. An impulse decays as the forget gate says, within 2 % (text) and 9 %
 (adding) in the median cell. That gates shut at the end of a sentence is not settled: 0.46 there and
-0.50 elsewhere, and 0.05 is claimed. With --num_seeds=64, half an hour on one core, both stay open: the
-half-life is 37 +- 4 steps, the difference 0.051 +- 0.013.
+0.50 elsewhere, and 0.05 is claimed. With --num_seeds=64, half an hour on one core, both stay open:
+the half-life is 37 +- 4 steps, the difference 0.051 +- 0.013.
 
 A half-life is in time steps: characters of text. The impulse's way includes what the cell says,
 and what the other cells and gates make of it; the forget gate's half-life leaves that out.
